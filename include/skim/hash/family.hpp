@@ -21,40 +21,48 @@ namespace skim::inline v0 {
 
 /// A drawn set of num_hashes() functions from R^dim() to codes in [0, range()).
 ///
-/// A model is an immutable value, determined by its parameters and its seed; save() writes those and
-/// load() draws the family again, throwing format_error for bytes that save() could not have written.
+/// A model is an immutable value, determined by its parameters and its seed; save() writes those
+/// and load() draws the family again, throwing format_error for bytes that save() could not have
+/// written.
 ///
 /// dim()          coordinates of an input, at least 1.
 /// num_hashes()   codes per input, at least 1; the hashes are drawn alike.
 /// range()        number of values one code can take, at most 2^32 (hence not a code_t).
-/// fingerprint()  equal for families that give equal codes, different for others but for a collision
+/// fingerprint()  equal for families that give equal codes, different for others but for a
+/// collision
 ///                of 64-bit hashes: what merge() of two sketches compares.
 /// hash(x, codes, ws)  the codes of one point (dim()), written to codes (num_hashes()).
-/// hash(X, codes, ws)  the codes of n points (n, dim()), written row-major to codes (n, num_hashes());
+/// hash(X, codes, ws)  the codes of n points (n, dim()), written row-major to codes (n,
+/// num_hashes());
 ///                equal to hashing the rows one at a time, whatever n, the stride and the order.
 ///
-/// hash() throws invalid_input, and writes nothing, for a wrong shape or a NaN or infinite coordinate
-/// that it would read. It is const and touches only its arguments: threads may share a family, each
-/// with its own workspace. It allocates nothing once the workspace is warm.
+/// hash() throws invalid_input, and writes nothing, for a wrong shape or a NaN or infinite
+/// coordinate that it would read. It is const and touches only its arguments: threads may share a
+/// family, each with its own workspace. It allocates nothing once the workspace is warm.
 template <class F>
 concept hash_family = std::copy_constructible<F> &&
     requires(const F& f, std::span<const float> x, matrix_view<const float> batch,
              std::span<code_t> codes, workspace& ws, writer& out, reader& in) {
-  { f.dim() } noexcept -> std::same_as<std::size_t>;
-  { f.num_hashes() } noexcept -> std::same_as<std::size_t>;
-  { f.range() } noexcept -> std::same_as<std::uint64_t>;
-  { f.fingerprint() } noexcept -> std::same_as<std::uint64_t>;
+  { f.dim() }
+  noexcept->std::same_as<std::size_t>;
+  { f.num_hashes() }
+  noexcept->std::same_as<std::size_t>;
+  { f.range() }
+  noexcept->std::same_as<std::uint64_t>;
+  { f.fingerprint() }
+  noexcept->std::same_as<std::uint64_t>;
   { f.hash(x, codes, ws) } -> std::same_as<void>;
   { f.hash(batch, codes, ws) } -> std::same_as<void>;
   { f.save(out) } -> std::same_as<void>;
   { F::load(in) } -> std::same_as<F>;
 };
 
-/// A hash_family with a closed-form kernel: kernel(x, y) is the exact probability, over the draw of the
-/// family, that ONE of its hashes gives x and y the same code. Throws invalid_input as hash() does.
+/// A hash_family with a closed-form kernel: kernel(x, y) is the exact probability, over the draw of
+/// the family, that ONE of its hashes gives x and y the same code. Throws invalid_input as hash()
+/// does.
 ///
-/// A model whose kernel holds only in a limit offers limit_kernel(x, y) instead, says how far off it
-/// is, and does not satisfy this concept, so that nothing downstream takes it for exact.
+/// A model whose kernel holds only in a limit offers limit_kernel(x, y) instead, says how far off
+/// it is, and does not satisfy this concept, so that nothing downstream takes it for exact.
 template <class F>
 concept kernel_family = hash_family<F> && requires(const F& f, std::span<const float> x) {
   { f.kernel(x, x) } -> std::same_as<double>;
@@ -71,8 +79,8 @@ concept sparse_hash_family = hash_family<F> &&
 
 namespace detail {
 
-/// Throws invalid_input unless x has the family's dim() and only finite coordinates. `who` opens the
-/// message: "sign_projection::hash".
+/// Throws invalid_input unless x has the family's dim() and only finite coordinates. `who` opens
+/// the message: "sign_projection::hash".
 inline void check_point(std::string_view who, std::span<const float> x, std::size_t dim) {
   if (x.size() != dim) {
     SKIM_THROW(invalid_input,
@@ -104,9 +112,9 @@ inline void check_points(std::string_view who, matrix_view<const float> x, std::
 inline void check_codes(std::string_view who, std::span<const code_t> codes, std::size_t rows,
                         std::size_t num_hashes) {
   if (codes.size() != rows * num_hashes) {
-    SKIM_THROW(invalid_input, concat(who, ": got room for ", codes.size(), " codes, wanted ",
-                                     rows * num_hashes, " (", rows, " points x ", num_hashes,
-                                     " hashes)"));
+    SKIM_THROW(invalid_input,
+               concat(who, ": got room for ", codes.size(), " codes, wanted ", rows * num_hashes,
+                      " (", rows, " points x ", num_hashes, " hashes)"));
   }
 }
 
@@ -124,8 +132,8 @@ inline void check_sparse_point(std::string_view who, sparse_row x, std::size_t d
   }
   if (!all_finite(x.values)) {
     const std::size_t at = first_non_finite(x.values);
-    SKIM_THROW(invalid_input, concat(who, ": got ", x.values[at], " at coordinate ",
-                                     x.indices[at], ", wanted finite coordinates"));
+    SKIM_THROW(invalid_input, concat(who, ": got ", x.values[at], " at coordinate ", x.indices[at],
+                                     ", wanted finite coordinates"));
   }
 }
 

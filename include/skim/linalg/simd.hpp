@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A pack of floats: the few vector operations skim's kernels need. The only file that includes
+// xsimd; it hides what xsimd 8.1 (Debian 12) and 9 to 14 spell differently or leave out.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include <xsimd/xsimd.hpp>
+
+#include "skim/core/config.hpp"
+
+#if !defined(XSIMD_VERSION_MAJOR) || XSIMD_VERSION_MAJOR < 8 || \
+    (XSIMD_VERSION_MAJOR == 8 && XSIMD_VERSION_MINOR < 1)
+#error "skim needs xsimd 8.1 or newer"
+#endif
+
+namespace skim::inline v0::simd {
+
+/// Stands in where xsimd knows no instruction set: plain loops over four lanes. Can be named
+/// anywhere, so tests compare it with the vector kernels.
+struct portable_arch {
+  static constexpr const char* name() noexcept { return "portable"; }
+};
+
+/// What this translation unit was compiled for. Kernels take it as a template argument, so that
+/// units with different -m flags do not share symbols.
+#if defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+using default_arch = portable_arch;
+#else
+using default_arch = xsimd::default_arch;
+#endif
+
+/// Name of the instruction set this translation unit was compiled for.
+template <class Arch = default_arch>
+[[nodiscard]] constexpr const char* arch_name() noexcept {
+  return Arch::name();
+}
+
+/// floats<Arch>::size adjacent floats in a register.
+///
+/// fma() is fused where the instruction set has it (every x86-64-v3 machine, ARM, the portable
+/// loops built for such), else a product and a sum.
+template <class Arch = default_arch>
+struct floats {
+  using batch = xsimd::batch<float, Arch>;
+  static constexpr std::size_t size = batch::size;
+
+  batch v;
+
+  static SKIM_ALWAYS_INLINE floats load(const float* p) noexcept {
+    return {batch::load_unaligned(p)};
+  }
+  static SKIM_ALWAYS_INLINE floats load_aligned(const float* p) noexcept {
+    return {batch::load_aligned(p)};
+  }
+  static SKIM_ALWAYS_INLINE floats broadcast(float x) noexcept { return {batch(x)}; }
+  SKIM_ALWAYS_INLINE void store(float* p) const noexcept { v.store_unaligned(p); }
+
+  friend SKIM_ALWAYS_INLINE floats operator+(floats a, floats b) noexcept { return {a.v + b.v}; }
+  friend SKIM_ALWAYS_INLINE floats operator-(floats a, floats b) noexcept { return {a.v - b.v}; }
+  friend SKIM_ALWAYS_INLINE floats operator*(floats a, floats b) noexcept { return {a.v * b.v}; }
+};
+
+template <>
+struct floats<portable_arch> {
+  static constexpr std::size_t size = 4;
+
+  std::array<float, size> v;
+
+  static floats load(const float* p) noexcept { return {{p[0], p[1], p[2], p[3]}}; }
+  static floats load_aligned(const float* p) noexcept { return load(p); }
+  static floats broadcast(float x) noexcept { return {{x, x, x, x}}; }
+  void store(float* p) const noexcept {
+    for (std::size_t i = 0; i < size; ++i) p[i] = v[i];
+  }
+
+  template <class Op>
+  static floats map(floats a, floats b, Op op) noexcept {
+    floats out;
+    for (std::size_t i = 0; i < size; ++i) out.v[i] = op(a.v[i], b.v[i]);
+    return out;
+  }
+  friend floats operator+(floats a, floats b) noexcept {
+    return map(a, b, [](float s, float t) { return s + t; });
+  }
+  friend floats operator-(floats a, floats b) noexcept {
+    return map(a, b, [](float s, float t) { return s - t; });
+  }
+  friend floats operator*(floats a, floats b) noexcept {
+    return map(a, b, [](float s, float t) { return s * t; });
+  }
+};
+
+namespace detail {
+
+// Which intrinsics a pack's register fits. (A type trait would lose the register's attributes.)
+#if defined(__AVX512F__)
+template <class Arch>
+concept avx512 = requires(floats<Arch> x) {
+  _mm512_castps_si512(x.v);
+};
+#endif
+#if defined(__AVX__)
+template <class Arch>
+concept avx = requires(floats<Arch> x) {
+  _mm256_castps_si256(x.v);
+};
+#endif
+#if defined(__SSE2__)
+template <class Arch>
+concept sse = requires(floats<Arch> x) {
+  _mm_castps_si128(x.v);
+};
+#endif
+
+// The lanes of x in memory and back: what is left where an instruction set has no branch below.
+template <class Arch>
+[[nodiscard]] inline std::array<float, floats<Arch>::size> lanes_of(floats<Arch> x) noexcept {
+  std::array<float, floats<Arch>::size> lanes;
+  x.store(lanes.data());
+  return lanes;
+}
+
+}  // namespace detail
+
+/// a * b + c, rounded once where the instruction set can.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> fma(floats<Arch> a, floats<Arch> b,
+                                                  floats<Arch> c) noexcept {
+#if defined(__AVX512F__)
+  // xsimd 8.1 multiplies and adds here, which only some compilers contract.
+  if constexpr (detail::avx512<Arch>) return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+#endif
+#if defined(__FMA__) && defined(__AVX__)
+  // The same for translation units whose flags make xsimd choose plain AVX2 although FMA is on.
+  if constexpr (detail::avx<Arch>) return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+#endif
+  if constexpr (std::is_same_v<Arch, portable_arch>) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    floats<Arch> out;
+    for (std::size_t i = 0; i < floats<Arch>::size; ++i)
+      out.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
+    return out;
+#else
+    return a * b + c;
+#endif
+  } else {
+    return {xsimd::fma(a.v, b.v, c.v)};
+  }
+}
+
+/// Whether fma() rounds once: then sums of products are the same on all such machines.
+template <class Arch = default_arch>
+[[nodiscard]] constexpr bool fuses_fma() noexcept {
+#if defined(__FMA__) || defined(__AVX512F__) || defined(__ARM_FEATURE_FMA)
+  return true;
+#else
+  return false;
+#endif
+}
+
+/// Bit i of the result tells whether a > b in lane i; a NaN is not greater than anything.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t greater_bits(floats<Arch> a,
+                                                            floats<Arch> b) noexcept {
+  // xsimd 8.1 has no batch_bool::mask(), and its AVX-512 masks are registers of another kind.
+#if defined(__AVX512F__)
+  if constexpr (detail::avx512<Arch>) return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ);
+#endif
+#if defined(__AVX__)
+  if constexpr (detail::avx<Arch>)
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)));
+#endif
+#if defined(__SSE2__)
+  if constexpr (detail::sse<Arch>)
+    return static_cast<std::uint32_t>(_mm_movemask_ps(_mm_cmpgt_ps(a.v, b.v)));
+#endif
+  const auto s = detail::lanes_of(a), t = detail::lanes_of(b);
+  std::uint32_t bits = 0;
+  for (std::size_t i = 0; i < s.size(); ++i) bits |= std::uint32_t{s[i] > t[i]} << i;
+  return bits;
+}
+
+/// Lane i of the result is lane i ^ Distance. Distance: a power of two below the size.
+template <std::size_t Distance, class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> swap_lanes(floats<Arch> x) noexcept {
+  static_assert(std::has_single_bit(Distance) && Distance < floats<Arch>::size);
+#if defined(__AVX512F__)
+  if constexpr (detail::avx512<Arch>) {
+    // Masked forms with a full mask: gcc 12 warns of its own undefined register in the plain ones.
+    if constexpr (Distance == 1) return {_mm512_maskz_permute_ps(0xffff, x.v, 0xb1)};
+    if constexpr (Distance == 2) return {_mm512_maskz_permute_ps(0xffff, x.v, 0x4e)};
+    if constexpr (Distance == 4) return {_mm512_maskz_shuffle_f32x4(0xffff, x.v, x.v, 0xb1)};
+    if constexpr (Distance == 8) return {_mm512_maskz_shuffle_f32x4(0xffff, x.v, x.v, 0x4e)};
+  }
+#endif
+#if defined(__AVX__)
+  if constexpr (detail::avx<Arch>) {
+    if constexpr (Distance == 1) return {_mm256_permute_ps(x.v, 0xb1)};
+    if constexpr (Distance == 2) return {_mm256_permute_ps(x.v, 0x4e)};
+    if constexpr (Distance == 4) return {_mm256_permute2f128_ps(x.v, x.v, 0x01)};
+  }
+#endif
+#if defined(__SSE2__)
+  if constexpr (detail::sse<Arch>) {
+    if constexpr (Distance == 1) return {_mm_shuffle_ps(x.v, x.v, 0xb1)};
+    if constexpr (Distance == 2) return {_mm_shuffle_ps(x.v, x.v, 0x4e)};
+  }
+#endif
+  const auto lanes = detail::lanes_of(x);
+  std::array<float, floats<Arch>::size> swapped;
+  for (std::size_t i = 0; i < lanes.size(); ++i) swapped[i] = lanes[i ^ Distance];
+  return floats<Arch>::load(swapped.data());
+}
+
+/// Sum of the lanes, halves first: the order does not depend on xsimd's version.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE float reduce_add(floats<Arch> x) noexcept {
+  auto lanes = detail::lanes_of(x);
+  for (std::size_t half = lanes.size() / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+}  // namespace skim::inline v0::simd
