@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# cmake -DRESULT=<exit code> -DMATCHES=<regex> -P run_example.cmake -- <program> <arguments...>
+set(command "")
+set(seen FALSE)
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE ${last})
+  if(seen)
+    list(APPEND command "${CMAKE_ARGV${i}}")
+  elseif(CMAKE_ARGV${i} STREQUAL "--")
+    set(seen TRUE)
+  endif()
+endforeach()
+
+execute_process(COMMAND ${command}
+  OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
+message(NOTICE "${output}")
+if(NOT result STREQUAL RESULT)
+  message(FATAL_ERROR "wanted exit code ${RESULT}, got ${result}")
+endif()
+if(MATCHES AND NOT output MATCHES "${MATCHES}")
+  message(FATAL_ERROR "wanted output that matches ${MATCHES}")
+endif()
+# One line says what is wrong: a wall of usage would hide it.
+if(RESULT EQUAL 2)
+  string(STRIP "${output}" output)
+  if(output STREQUAL "" OR output MATCHES "\n.*\n")
+    message(FATAL_ERROR "wanted one or two lines about what is wrong")
+  endif()
+endif()

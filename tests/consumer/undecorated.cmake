@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# skim leaves its host as it was: no build type, no standard, no flags, no targets but its own.
+foreach(variable IN ITEMS CMAKE_BUILD_TYPE CMAKE_CXX_STANDARD CMAKE_EXPORT_COMPILE_COMMANDS BUILD_TESTING)
+  if(${variable})
+    message(FATAL_ERROR "skim set ${variable} to ${${variable}}")
+  endif()
+endforeach()
+foreach(target IN ITEMS skim_dev skim_test skim_examples)
+  if(TARGET ${target})
+    message(FATAL_ERROR "skim made ${target} in a host project")
+  endif()
+endforeach()
+foreach(property IN ITEMS INTERFACE_COMPILE_OPTIONS INTERFACE_COMPILE_DEFINITIONS INTERFACE_LINK_OPTIONS)
+  get_target_property(value skim::skim ${property})
+  if(value)
+    message(FATAL_ERROR "skim::skim carries ${property} ${value}")
+  endif()
+endforeach()
+get_target_property(features skim::skim INTERFACE_COMPILE_FEATURES)
+if(NOT features STREQUAL "cxx_std_20")
+  message(FATAL_ERROR "skim::skim carries the compile features ${features}")
+endif()

@@ -1,0 +1,6 @@
+#pragma once
+#include <Eigen/Core>
+#include <random>
+
+#include "skim/hash/family.hpp"
+#include "value.hpp"
