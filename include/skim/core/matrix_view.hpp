@@ -56,9 +56,11 @@ class matrix_view {
                                                rows, " x ", cols));
   }
 
-  /// A view of writable elements is a view of constant ones.
-  constexpr matrix_view(
-      const matrix_view<std::remove_const_t<T>>& other) noexcept requires std::is_const_v<T>
+  /// A view of writable elements is a view of constant ones. (A template, since a plain constructor
+  /// would be the copy constructor of the writable view.)
+  template <class U>
+  requires(std::is_const_v<T>&& std::is_same_v<U, std::remove_const_t<T>>) constexpr matrix_view(
+      const matrix_view<U>& other) noexcept  // NOLINT(google-explicit-constructor)
       : data_(other.data()), rows_(other.rows()), cols_(other.cols()), stride_(other.stride()) {}
 
   /// Row-major objects with Eigen's data access.
