@@ -106,7 +106,7 @@ ${rank_${to}}), wanted lower ranks only")
 endfunction()
 
 # The doc comment of a public class (a `class` outside detail that is no exception) says what an
-# operation costs, what threads may do and, outside core and io, where the method comes from.
+# operation costs, what threads may do and, above linalg, where the method comes from.
 function(check_class file module line class_line doc)
   if(class_line MATCHES "^[^{]*@$") # a forward declaration
     return()
@@ -117,7 +117,7 @@ function(check_class file module line class_line doc)
   string(REGEX REPLACE "^class +|SKIM_[A-Z_]+ +|\\(\\([^)]*\\)\\) +" "" name "${class_line}")
   string(REGEX REPLACE "[ :{<].*" "" name "${name}")
   set(fields Cost Threads)
-  if(NOT module MATCHES "^(core|io)$")
+  if(NOT module MATCHES "^(core|io|linalg)$")
     list(APPEND fields Ref)
   endif()
   foreach(field IN LISTS fields)

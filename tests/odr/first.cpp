@@ -14,7 +14,7 @@ const void* first_address() {
 
 int main() {
   // An inline function is one function in the whole program, and a class has one layout.
-  const bool same = first_address() == second_address() &&
-                    sizeof(skim::random_engine) == second_engine_size();
+  const bool same =
+      first_address() == second_address() && sizeof(skim::random_engine) == second_engine_size();
   return same ? 0 : 1;
 }

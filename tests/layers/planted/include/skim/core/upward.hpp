@@ -1,6 +1,7 @@
 #pragma once
-#include <Eigen/Core>
 #include <random>
+
+#include <Eigen/Core>
 
 #include "skim/hash/family.hpp"
 #include "value.hpp"

@@ -9,8 +9,7 @@ namespace skim::inline v0 {
 /// Cost:    O(1).
 /// Threads: const members may run concurrently.
 template <class T>
-requires(sizeof(T) > 1)
-class value {
+requires(sizeof(T) > 1) class value {
   T data[2];
 };
 
