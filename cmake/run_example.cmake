@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# cmake -DRESULT=<exit code> -DMATCHES=<regex> -P run_example.cmake -- <program> <arguments...>
+# cmake -DWANTED_RESULT=<exit code> -DWANTED_OUTPUT=<regex> -P run_example.cmake -- <program> <arguments...>
 set(command "")
 set(seen FALSE)
 math(EXPR last "${CMAKE_ARGC} - 1")
@@ -15,14 +15,14 @@ endforeach()
 execute_process(COMMAND ${command}
   OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
 message(NOTICE "${output}")
-if(NOT result STREQUAL RESULT)
-  message(FATAL_ERROR "wanted exit code ${RESULT}, got ${result}")
+if(NOT result STREQUAL WANTED_RESULT)
+  message(FATAL_ERROR "wanted exit code ${WANTED_RESULT}, got ${result}")
 endif()
-if(MATCHES AND NOT output MATCHES "${MATCHES}")
-  message(FATAL_ERROR "wanted output that matches ${MATCHES}")
+if(WANTED_OUTPUT AND NOT output MATCHES "${WANTED_OUTPUT}")
+  message(FATAL_ERROR "wanted output that matches ${WANTED_OUTPUT}")
 endif()
 # One line says what is wrong: a wall of usage would hide it.
-if(RESULT EQUAL 2)
+if(WANTED_RESULT EQUAL 2)
   string(STRIP "${output}" output)
   if(output STREQUAL "" OR output MATCHES "\n.*\n")
     message(FATAL_ERROR "wanted one or two lines about what is wrong")
