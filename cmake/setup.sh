@@ -118,14 +118,15 @@ skim_run() { # LOG COMMAND...
   skim_log=$1
   shift
   if [ -t 1 ]; then
-    "$@" || return $?
-    return 0
+    "$@"
+    return
   fi
-  if "$@" >"$skim_log" 2>&1; then return 0; fi
-  skim_status=$?
+  skim_status=0
+  "$@" >"$skim_log" 2>&1 || skim_status=$?
+  if [ "$skim_status" -eq 0 ]; then return 0; fi
   tail -n 60 "$skim_log" >&2
   skim_say "failed: $*"
-  return $skim_status
+  return "$skim_status"
 }
 
 skim_configure() { # ROOT BUILD CMAKE_ARGUMENTS...
