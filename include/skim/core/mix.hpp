@@ -34,19 +34,17 @@ template <class... Values>
   return f;
 }
 
-/// Hashes 64-bit keys to [0, 2^bits) by multiply-shift with an odd multiplier and an offset.
+/// Hashes 32-bit keys to [0, 2^bits) by multiply-shift with an offset.
 ///
-/// Error:   any two distinct 32-bit keys collide with probability at most 2^-bits over the draw of
-/// the
-///          multiplier and the offset (strongly universal on 32-bit keys); longer keys should be
-///          mixed first.
+/// Error:   any two distinct 32-bit keys collide with probability 2^-bits over a uniform draw of
+///          multiplier and offset (strongly universal); mix longer keys first.
 /// Ref:     Dietzfelbinger 1996, STACS (strongly universal multiply-shift).
 class multiply_shift {
  public:
   constexpr multiply_shift() noexcept = default;
   /// Pre: bits <= 32.
   constexpr multiply_shift(std::uint64_t seed, unsigned bits) noexcept
-      : multiplier_(mix64(seed) | 1u), offset_(mix64(seed ^ 0xa5a5a5a5a5a5a5a5u)), bits_(bits) {}
+      : multiplier_(mix64(seed)), offset_(mix64(seed ^ 0xa5a5a5a5a5a5a5a5u)), bits_(bits) {}
 
   [[nodiscard]] constexpr std::uint32_t operator()(std::uint32_t key) const noexcept {
     // The upper half of the product is what multiply-shift keeps; bits_ == 0 must not shift by 64.

@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
 
@@ -24,32 +25,44 @@ namespace skim::inline v0 {
 /// Threads: none for writers; const members may run at once.
 class running_moments {
  public:
-  /// Adds x. Throws invalid_input unless x is finite, weight finite and not negative.
+  /// Adds x. Throws invalid_input unless x is finite, weight finite and not negative, and the sums
+  /// stay finite; then nothing has changed.
   void insert(double x, double weight = 1) {
     if (!std::isfinite(x) || !std::isfinite(weight) || weight < 0)
       SKIM_THROW(invalid_input, detail::concat("running_moments::insert: got ", x, " with weight ",
                                                weight, ", wanted finite numbers and weight >= 0"));
     if (weight == 0) return;
-    weight_ += weight;
-    weight_squared_ += weight * weight;
+    running_moments next = *this;
+    next.weight_ += weight;
+    next.weight_squared_ += weight * weight;
     const double delta = x - mean_;
-    mean_ += delta * (weight / weight_);
-    squares_ += weight * delta * (x - mean_);
+    next.mean_ += delta * (weight / next.weight_);
+    next.squares_ += weight * delta * (x - next.mean_);
+    if (!next.finite())
+      SKIM_THROW(invalid_input, detail::concat("running_moments::insert: got ", x, " with weight ",
+                                               weight, ", too large for sums in double"));
+    *this = next;
   }
 
-  void merge(const running_moments& other) noexcept {
+  /// Adds what the other has seen. Throws merge_error if the sums overflow; then nothing has
+  /// changed.
+  void merge(const running_moments& other) {
     if (other.weight_ == 0) return;
-    const double total = weight_ + other.weight_, delta = other.mean_ - mean_;
-    squares_ += other.squares_ + delta * delta * (weight_ / total) * other.weight_;
-    mean_ += delta * (other.weight_ / total);
-    weight_ = total;
-    weight_squared_ += other.weight_squared_;
+    running_moments next = *this;
+    next.weight_ += other.weight_;
+    next.weight_squared_ += other.weight_squared_;
+    const double delta = other.mean_ - mean_, share = other.weight_ / next.weight_;
+    next.mean_ += delta * share;
+    next.squares_ += other.squares_ + delta * delta * share * weight_;
+    if (!next.finite())
+      SKIM_THROW(merge_error, "running_moments::merge: the sums are too large for double");
+    *this = next;
   }
 
-  [[nodiscard]] double weight() const noexcept {
-    return weight_;
-  }  ///< total weight; the count if all are 1
-  [[nodiscard]] double mean() const noexcept { return mean_; }  ///< 0 while empty
+  /// Total weight; the count if all are 1.
+  [[nodiscard]] double weight() const noexcept { return weight_; }
+  /// 0 while empty.
+  [[nodiscard]] double mean() const noexcept { return mean_; }
   /// Number of equally weighted values that would carry as much information.
   [[nodiscard]] double effective_count() const noexcept {
     return weight_squared_ > 0 ? weight_ * weight_ / weight_squared_ : 0;
@@ -64,7 +77,28 @@ class running_moments {
     return n > 1 ? std::sqrt(variance() / n) : 0;
   }
 
+  void save(writer& out) const {
+    out.begin_frame("running_moments");
+    for (const double x : {weight_, weight_squared_, mean_, squares_}) out.put(x);
+    out.end_frame();
+  }
+  [[nodiscard]] static running_moments load(reader& in) {
+    in.begin_frame("running_moments");
+    running_moments m;
+    for (double* x : {&m.weight_, &m.weight_squared_, &m.mean_, &m.squares_}) *x = in.get<double>();
+    if (!m.finite() || m.weight_ < 0 || m.weight_squared_ < 0 || m.squares_ < 0)
+      in.fail("moments of weight ", m.weight_, ", mean ", m.mean_, " and squares ", m.squares_,
+              ", wanted finite sums that are not negative");
+    in.end_frame();
+    return m;
+  }
+
  private:
+  [[nodiscard]] bool finite() const noexcept {
+    return std::isfinite(weight_) && std::isfinite(weight_squared_) && std::isfinite(mean_) &&
+           std::isfinite(squares_);
+  }
+
   double weight_ = 0, weight_squared_ = 0, mean_ = 0, squares_ = 0;
 };
 
@@ -73,10 +107,9 @@ class running_moments {
 /// Error:   with g = 8 ln(1/p) groups and n values of variance V the result is within
 ///          sqrt(32 V ln(1/p) / n) of the mean with probability 1 - p.
 /// Cost:    O(n); allocates only for more than 64 groups.
-/// Ref:     Lugosi and Mendelson 2019, Found. Comput. Math. 19 (median of means, constants as
-/// there).
+/// Ref:     Lugosi and Mendelson 2019, Found. Comput. Math. 19, theorem 2.
 ///
-/// Throws invalid_input unless 1 <= groups <= values.size().
+/// Throws invalid_input unless 1 <= groups <= values.size() and the means are finite.
 [[nodiscard]] inline double median_of_means(std::span<const double> values, std::size_t groups) {
   const std::size_t n = values.size();
   if (groups == 0 || groups > n)
@@ -91,6 +124,10 @@ class running_moments {
     double sum = 0;
     for (std::size_t i = first; i < last; ++i) sum += values[i];
     means[g] = sum / static_cast<double>(last - first);
+    if (!std::isfinite(means[g]))  // a NaN has no place in an order
+      SKIM_THROW(invalid_input,
+                 detail::concat("median_of_means: values ", first, " to ", last - 1,
+                                " have the mean ", means[g], ", wanted finite ones"));
   }
   const auto middle = means.begin() + static_cast<std::ptrdiff_t>(groups / 2);
   std::nth_element(means.begin(), middle, means.end());

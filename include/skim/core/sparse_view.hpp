@@ -24,9 +24,9 @@ struct sparse_row {
 ///
 /// Row i holds indices[offsets[i] .. offsets[i+1]) and the values beside them.
 ///
-/// Shape:   offsets (rows + 1), indices and values (nonzeros), indices < cols and ascending in a
-/// row. Cost:    O(1) for every member but validate(). Threads: as a pointer: it neither owns nor
-/// locks what it points to.
+/// Shape:   offsets (rows + 1), indices and values (nonzeros); in a row, indices ascend below cols.
+/// Cost:    O(1) for every member but validate().
+/// Threads: as a pointer: it neither owns nor locks what it points to.
 class sparse_view {
  public:
   sparse_view() noexcept = default;
@@ -56,6 +56,7 @@ class sparse_view {
   /// Row i. Pre: i < rows().
   [[nodiscard]] sparse_row row(std::size_t i) const noexcept {
     SKIM_EXPECTS(i < rows());
+    SKIM_EXPECTS(offsets_[i] <= offsets_[i + 1] && offsets_[i + 1] <= indices_.size());
     const std::size_t first = offsets_[i], count = offsets_[i + 1] - first;
     return {indices_.subspan(first, count), values_.subspan(first, count)};
   }

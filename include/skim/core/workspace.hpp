@@ -40,13 +40,18 @@ class workspace {
    public:
     frame_type(const frame_type&) = delete;
     frame_type& operator=(const frame_type&) = delete;
-    ~frame_type() { owner_.rewind(block_, used_); }
+    ~frame_type() {
+      SKIM_EXPECTS(owner_.depth_ == depth_);
+      owner_.rewind(block_, used_);
+    }
 
-    /// n uninitialised elements on a cache line of their own. Throws std::bad_alloc.
+    /// n uninitialised elements on a cache line of their own. Throws std::bad_alloc. Pre: this is
+    /// the innermost frame (the end of an inner one would return the memory).
     template <class T>
     [[nodiscard]] std::span<T> take(std::size_t n) {
       static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>,
                     "scratch memory holds trivial types only: nothing constructs or destroys them");
+      SKIM_EXPECTS(owner_.depth_ == depth_);
       if (n > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) SKIM_THROW(std::bad_alloc);
       return {reinterpret_cast<T*>(owner_.take_bytes(n * sizeof(T))), n};
     }
@@ -54,12 +59,10 @@ class workspace {
    private:
     friend class workspace;
     explicit frame_type(workspace& owner) noexcept
-        : owner_(owner), block_(owner.block_), used_(owner.used_) {
-      ++owner_.depth_;
-    }
+        : owner_(owner), block_(owner.block_), used_(owner.used_), depth_(++owner.depth_) {}
 
     workspace& owner_;
-    std::size_t block_, used_;
+    std::size_t block_, used_, depth_;
   };
 
   [[nodiscard]] frame_type frame() noexcept { return frame_type(*this); }
@@ -95,18 +98,18 @@ class workspace {
     if (--depth_ == 0 && blocks_.size() > 1) join();
   }
 
-  // One block as large as all together: the next round fits into it. Failing that, keep the many.
+  // One block as large as all together: the next round fits into it. The many go first, so that
+  // both are never held at once; should the one not be had, take() starts anew.
   void join() noexcept {
     const std::size_t total = capacity();
-#if defined(__cpp_exceptions)
+    blocks_.clear();
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
     try {
-#endif
-      std::vector<block> one;
-      one.emplace_back(total);
-      blocks_ = std::move(one);
-#if defined(__cpp_exceptions)
+      blocks_.emplace_back(total);
     } catch (const std::bad_alloc&) {
     }
+#else
+    blocks_.emplace_back(total);
 #endif
   }
 
