@@ -292,9 +292,12 @@ inline void project(matrix_view<const float> x, const panel_matrix& w,
   // Eight tiles at least: a block pays for one pass over the weights, which may come from memory.
   const std::size_t tiles = std::clamp<std::size_t>(detail::input_block_bytes / row_bytes / tallest,
                                                     8, detail::max_input_block / tallest);
-  const std::size_t block = tiles * tallest;
-  for (std::size_t row = 0; row < x.rows(); row += block)
-    detail::project_block<Arch, tallest>(x, w, row, std::min(block, x.rows() - row), epilogue);
+  // Blocks of about equal size, for the sake of the last one.
+  const std::size_t blocks = (x.rows() + tiles * tallest - 1) / (tiles * tallest);
+  for (std::size_t b = 0; b < blocks; ++b) {
+    const std::size_t first = x.rows() * b / blocks, last = x.rows() * (b + 1) / blocks;
+    detail::project_block<Arch, tallest>(x, w, first, last - first, epilogue);
+  }
 }
 
 /// The same for one sparse row: the result equals that of the row written out densely.
