@@ -56,19 +56,20 @@ class matrix_view {
                                                rows, " x ", cols));
   }
 
+  // Views convert implicitly, by design. NOLINTBEGIN(google-explicit-constructor)
+
   /// A view of writable elements is a view of constant ones. (A template, since a plain constructor
   /// would be the copy constructor of the writable view.)
   template <class U>
   requires(std::is_const_v<T>&& std::is_same_v<U, std::remove_const_t<T>>) constexpr matrix_view(
-      const matrix_view<U>& other) noexcept  // NOLINT(google-explicit-constructor)
+      const matrix_view<U>& other) noexcept
       : data_(other.data()), rows_(other.rows()), cols_(other.cols()), stride_(other.stride()) {}
 
   /// Row-major objects with Eigen's data access.
   template <class M>
-  requires(matrix_like<M> && !std::is_same_v<std::remove_cvref_t<M>, matrix_view> &&
-           std::is_convertible_v<decltype(std::declval<M&>().data()),
-                                 T*>) constexpr matrix_view(M&& m)  // NOLINT(google-explicit-constructor):
-                                                                    // views convert implicitly
+  requires(
+      matrix_like<M> && !std::is_same_v<std::remove_cvref_t<M>, matrix_view> &&
+      std::is_convertible_v<decltype(std::declval<M&>().data()), T*>) constexpr matrix_view(M&& m)
       : data_(m.data()),
         rows_(static_cast<std::size_t>(m.rows())),
         cols_(static_cast<std::size_t>(m.cols())),
@@ -85,6 +86,7 @@ class matrix_view {
                     "skim::matrix_view wants rows whose elements are adjacent (inner stride 1)");
     }
   }
+  // NOLINTEND(google-explicit-constructor)
 
   [[nodiscard]] constexpr T* data() const noexcept { return data_; }
   [[nodiscard]] constexpr std::size_t rows() const noexcept { return rows_; }
