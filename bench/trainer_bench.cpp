@@ -37,7 +37,7 @@ double median(std::vector<double> values) {
 double peak_gflops() {
   constexpr int chains = 12, rounds = 20000;
   using lane = Eigen::internal::packet_traits<float>::type;
-  constexpr double width = Eigen::internal::unpacket_traits<lane>::size;
+  constexpr double width = sizeof(lane) / sizeof(float);
   double best = 0;
   for (int repeat = 0; repeat < 20; ++repeat) {
     lane x0 = Eigen::internal::pset1<lane>(1.f), x1 = x0, x2 = x0, x3 = x0, x4 = x0, x5 = x0;
