@@ -380,12 +380,20 @@ struct image_set {
     std::memcpy(set.pixels.data() + first, from, count);
   });
   const auto column = load_label_array(labels);
-  dataset ids;
-  ids.name = images;
-  ids.rows = set.count;
-  set_labels(ids, column, task::classification);
-  set.labels = std::move(ids.labels);
-  set.classes = ids.classes;
+  if (column.size() != set.count) {
+    throw data_error::in_file(labels, std::to_string(column.size()) + " labels, wanted " +
+                                          std::to_string(set.count) + ", one for each image of " +
+                                          images);
+  }
+  set.labels.reserve(set.count);
+  for (std::size_t i = 0; i < set.count; ++i) {
+    const double x = column.numbers[i];
+    if (!(x >= 0 && x <= 255 && x == std::floor(x))) {
+      throw column.error(i, "label " + plain(x) + ", wanted a class id from 0 to 255");
+    }
+    set.labels.push_back(static_cast<skim::label_t>(x));
+    set.classes = std::max(set.classes, static_cast<std::size_t>(x) + 1);
+  }
   return set;
 }
 

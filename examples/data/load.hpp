@@ -172,7 +172,12 @@ inline void read_class_names(const std::string& folder, dataset& data) {
                               "dataset-fashion-mnist`, or in a folder named by SKIM_FASHION_MNIST");
   }
   image_set set = load_images(images, labels);
-  if (set.classes == 10) set.class_names = fashion_mnist_classes();
+  set.class_names = fashion_mnist_classes();
+  if (set.classes > set.class_names.size()) {
+    throw data_error::in_file(labels, "label " + std::to_string(set.classes - 1) +
+                                          " is outside the range, wanted Fashion-MNIST's 0 to 9");
+  }
+  set.classes = set.class_names.size();
   return set;
 }
 
@@ -288,6 +293,18 @@ inline void read_class_names(const std::string& folder, dataset& data) {
       return to_dataset(load_images(images, labels), images);
     };
     train_test both{load_part(part::train), load_part(part::test)};
+    if (both.test.classes > both.train.classes) {
+      throw data_error::in_file(both.test.name, "label " + std::to_string(both.test.classes - 1) +
+                                                    " is outside the range, wanted ids below " +
+                                                    std::to_string(both.train.classes) +
+                                                    " as in training");
+    }
+    if (both.test.cols != both.train.cols) {
+      throw data_error::in_file(both.test.name,
+                                "images of " + std::to_string(both.test.cols) + " pixels, wanted " +
+                                    std::to_string(both.train.cols) + " as in training");
+    }
+    both.test.classes = both.train.classes;
     detail::read_class_names(name, both.train);
     both.test.class_names = both.train.class_names;
     return both;
