@@ -90,10 +90,11 @@ As root: apt-get update && apt-get install --no-install-recommends$skim_packages
   fi
   skim_say "installing:$skim_packages"
   # shellcheck disable=SC2086 # lists of words
+  # A broken third-party repository makes the update fail and the packages may still be had.
   if ! {
-    $skim_sudo apt-get -qq update &&
-      $skim_sudo env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -o=Dpkg::Use-Pty=0 install -y --no-install-recommends $skim_packages
+    $skim_sudo apt-get -qq update || true
+    $skim_sudo env DEBIAN_FRONTEND=noninteractive \
+      apt-get -qq -o=Dpkg::Use-Pty=0 install -y --no-install-recommends $skim_packages
   } >"${TMPDIR:-/tmp}/skim-apt.$$" 2>&1; then
     tail -n 20 "${TMPDIR:-/tmp}/skim-apt.$$" >&2
     rm -f "${TMPDIR:-/tmp}/skim-apt.$$"
