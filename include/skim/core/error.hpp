@@ -39,6 +39,12 @@ class format_error : public error {
   using error::error;
 };
 
+/// A file or stream that cannot be opened, read or written.
+class io_error : public error {
+ public:
+  using error::error;
+};
+
 /// Structures that cannot be merged because their parameters or hash functions differ.
 class merge_error : public error {
  public:
