@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels beneath: transforms, products, checks.
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "bench/support/data.hpp"
+#include "bench/support/limits.hpp"
+#include "skim/core/aligned.hpp"
+#include "skim/linalg/dot.hpp"
+#include "skim/linalg/gemm.hpp"
+#include "skim/linalg/hadamard.hpp"
+#include "skim/linalg/hamming.hpp"
+#include "skim/linalg/simd.hpp"
+
+namespace {
+
+using skim_bench::gaussian_matrix;
+
+// An addition fills an FMA's slot: the limit is half the FMA peak in operations.
+void hadamard_transform(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  skim::aligned_vector<float> x(n, 0.0f), signs(n, -1.0f);
+  const auto t = skim_bench::time_beside_peak(
+      state, [&] { skim::hadamard_transform(std::span<float>(x), std::span<const float>(signs)); });
+  const double adds = static_cast<double>(n) * std::log2(static_cast<double>(n));
+  state.counters["ns"] = t.seconds * 1e9;
+  state.counters["ns_per_element"] = t.seconds * 1e9 / static_cast<double>(n);
+  state.counters["%_of_add_peak"] = 100 * adds / t.seconds / (t.peak_flops / 2);
+  state.SetLabel(skim::simd::arch_name());
+}
+
+template <class Kernel>
+void over_spans(benchmark::State& state, double flops_per_element, Kernel kernel) {
+  const auto n = static_cast<std::size_t>(state.range(0));
+  const gaussian_matrix x(2, n, skim::seed{1});
+  const auto t = skim_bench::time_beside_peak(
+      state, [&] { benchmark::DoNotOptimize(kernel(x.view().row(0), x.view().row(1))); });
+  state.counters["ns"] = t.seconds * 1e9;
+  state.counters["%_of_fma_peak"] =
+      100 * flops_per_element * static_cast<double>(n) / t.seconds / t.peak_flops;
+}
+
+void dot(benchmark::State& state) {
+  over_spans(state, 2, [](auto a, auto b) { return skim::dot(a, b); });
+}
+void squared_distance(benchmark::State& state) {
+  over_spans(state, 3, [](auto a, auto b) { return skim::squared_distance(a, b); });
+}
+void all_finite(benchmark::State& state) {
+  over_spans(state, 0, [](auto a, auto) { return skim::all_finite(a); });
+}
+
+void hamming_distance(benchmark::State& state) {
+  const auto bits = static_cast<std::size_t>(state.range(0));
+  const std::vector<std::uint64_t> a(bits / 64, 0x123456789abcdefu), b(bits / 64, 0x77777u);
+  const auto t = skim_bench::time_beside_peak(
+      state, [&] { benchmark::DoNotOptimize(skim::hamming_distance(a, b)); });
+  state.counters["ns"] = t.seconds * 1e9;
+}
+
+void multiply_transposed(benchmark::State& state) {
+  const auto n = static_cast<std::size_t>(state.range(0)), d = static_cast<std::size_t>(128);
+  const gaussian_matrix a(n, d, skim::seed{1}), b(n, d, skim::seed{2});
+  std::vector<float> c(n * n);
+  const auto t = skim_bench::time_beside_peak(state, [&] {
+    skim::multiply_transposed(a.view(), b.view(), skim::matrix_view<float>(c.data(), n, n));
+  });
+  state.counters["%_of_fma_peak"] =
+      100 * 2.0 * static_cast<double>(n * n * d) / t.seconds / t.peak_flops;
+}
+
+BENCHMARK(hadamard_transform)->RangeMultiplier(2)->Range(32, 4096)->Arg(65536)->UseManualTime();
+BENCHMARK(dot)->Arg(128)->Arg(1024)->UseManualTime();
+BENCHMARK(squared_distance)->Arg(128)->Arg(1024)->UseManualTime();
+BENCHMARK(all_finite)->Arg(128)->Arg(1024)->UseManualTime();
+BENCHMARK(hamming_distance)->Arg(256)->Arg(1024)->UseManualTime();
+BENCHMARK(multiply_transposed)->Arg(256)->Arg(512)->UseManualTime();
+
+}  // namespace
