@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "skim/sample/gate.hpp"
+
+#include <numeric>
+#include <vector>
+
+#include "skim/core/random.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+double lift_of(const std::vector<float>& predicted, const std::vector<float>& observed) {
+  std::vector<skim::id_t> order(predicted.size());
+  std::iota(order.begin(), order.end(), 0u);
+  return skim::top_tenth_lift(predicted, observed, order);
+}
+
+/// Rows of one step: predictions that rank the observed scores, or that know nothing.
+struct rows {
+  std::vector<float> predicted, observed;
+};
+
+rows informative(std::size_t n, skim::random_engine g) {
+  rows r;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float score = i % 10 == 0 ? 10.0f : 0.1f;
+    r.observed.push_back(score);
+    r.predicted.push_back(score + 0.01f * skim::uniform_float(g));
+  }
+  return r;
+}
+
+rows useless(std::size_t n, skim::random_engine g) {
+  rows r;
+  for (std::size_t i = 0; i < n; ++i) {
+    r.observed.push_back(0.5f + skim::uniform_float(g));
+    r.predicted.push_back(skim::uniform_float(g));
+  }
+  return r;
+}
+
+/// Steps the gate until `steps` are done; returns how many of them were open.
+template <class Rows>
+std::size_t run(skim::sampling_gate& gate, std::size_t steps, Rows make) {
+  std::size_t open = 0;
+  for (std::size_t t = 0; t < steps; ++t) {
+    if (gate.is_open()) {
+      const rows r = make(24, skim::random_engine(skim::seed{t}));
+      gate.step_open(r.predicted, r.observed);
+      ++open;
+    } else {
+      gate.step_closed();
+    }
+  }
+  return open;
+}
+
+std::vector<std::byte> image(const skim::sampling_gate& gate) {
+  skim::writer out;
+  gate.save(out);
+  return {out.bytes().begin(), out.bytes().end()};
+}
+
+}  // namespace
+
+TEST_CASE("lift is the share of the mass in the top tenth by prediction", "[unit]") {
+  std::vector<float> predicted(100), observed(100, 1.0f);
+  std::iota(predicted.begin(), predicted.end(), 0.0f);
+  CHECK_THAT(lift_of(predicted, observed), Catch::Matchers::WithinAbs(0.1, 1e-12));
+  for (std::size_t i = 90; i < 100; ++i) observed[i] = 91.0f;  // 910 of 1000
+  CHECK_THAT(lift_of(predicted, observed), Catch::Matchers::WithinAbs(0.91, 1e-12));
+  for (float& p : predicted) p = -p;
+  CHECK_THAT(lift_of(predicted, observed), Catch::Matchers::WithinAbs(0.01, 1e-12));
+}
+
+TEST_CASE("lift counts ties at the border in proportion", "[unit]") {
+  const std::vector<float> same(50, 2.0f);
+  std::vector<float> observed(50);
+  std::iota(observed.begin(), observed.end(), 1.0f);
+  CHECK_THAT(lift_of(same, observed), Catch::Matchers::WithinAbs(0.1, 1e-12));
+  std::vector<float> two_levels(50, 0.0f);  // 3 clear leaders, 2 of 47 ties fill the tenth
+  two_levels[0] = two_levels[1] = two_levels[2] = 1.0f;
+  const std::vector<float> flat(50, 1.0f);
+  CHECK_THAT(lift_of(two_levels, flat), Catch::Matchers::WithinAbs(0.1, 1e-12));
+}
+
+TEST_CASE("lift of nothing, or of no mass, is that of chance", "[unit]") {
+  CHECK(lift_of({}, {}) == 0.1);
+  CHECK(lift_of({1.0f, 2.0f, 3.0f}, {0.0f, 0.0f, 0.0f}) == 0.1);
+  CHECK(lift_of({1.0f}, {5.0f}) > 0.099);
+}
+
+TEST_CASE("a gate stays open on informative predictions", "[unit]") {
+  skim::sampling_gate gate;
+  CHECK(gate.is_open());
+  CHECK_FALSE(gate.last_lift().has_value());
+  CHECK(run(gate, 3000, informative) == 3000);
+  CHECK(gate.last_lift().value() > 0.7);  // 3 rows of 24 hold 93 %, the tenth is 2.4 rows
+  CHECK(gate.steps_open() == 3000);
+}
+
+TEST_CASE("a gate closes after its trial on useless predictions and tries ever more rarely",
+          "[unit]") {
+  const skim::gate_params p{.trial = 60, .retry = 400, .retry_growth = 2};
+  skim::sampling_gate gate(p);
+  CHECK(run(gate, 60, useless) == 60);
+  CHECK_FALSE(gate.is_open());
+  CHECK(run(gate, 400, useless) == 0);
+  CHECK(gate.is_open());
+  CHECK(run(gate, 60, useless) == 60);
+  CHECK(run(gate, 800, useless) == 0);
+  CHECK(gate.is_open());
+  CHECK(gate.steps_closed() == 1200);
+}
+
+TEST_CASE("a proven gate keeps to the lower bound and closes below it", "[unit]") {
+  // Top tenth holds 0.37: not enough for a trial, enough to stay.
+  const auto middling = [](std::size_t n, skim::random_engine) {
+    rows r;
+    for (std::size_t i = 0; i < n; ++i) {
+      r.observed.push_back(i % 12 == 0 ? 6.0f : 1.0f);
+      r.predicted.push_back(r.observed.back());
+    }
+    return r;
+  };
+  skim::sampling_gate untried;
+  CHECK(run(untried, 61, middling) == 60);
+  skim::sampling_gate proven;
+  run(proven, 100, informative);
+  CHECK(run(proven, 2000, middling) == 2000);
+  CHECK(run(proven, 200, useless) < 200);
+  CHECK_FALSE(proven.is_open());
+}
+
+TEST_CASE("an open gate has no opinion", "[unit]") {
+  skim::sampling_gate gate({.mode = skim::gate_mode::open});
+  CHECK(run(gate, 1000, useless) == 1000);
+  CHECK_FALSE(gate.last_lift().has_value());
+}
+
+TEST_CASE("a loaded gate goes on as the saved one", "[unit]") {
+  skim::sampling_gate gate;
+  run(gate, 75, informative);
+  const auto bytes = image(gate);
+  skim::reader in(bytes);
+  auto loaded = skim::sampling_gate::load(in);
+  CHECK(image(loaded) == bytes);
+  CHECK(run(gate, 600, useless) == run(loaded, 600, useless));
+  CHECK(image(loaded) == image(gate));
+}
+
+TEST_CASE("impossible gate parameters are refused", "[unit]") {
+  CHECK_THROWS_AS(skim::sampling_gate({.open_lift = 0.3, .keep_lift = 0.4}), skim::invalid_params);
+  CHECK_THROWS_AS(skim::sampling_gate({.trial = 0}), skim::invalid_params);
+  CHECK_THROWS_AS(skim::sampling_gate({.window = 0}), skim::invalid_params);
+  CHECK_THROWS_AS(skim::sampling_gate({.retry_growth = 0.5}), skim::invalid_params);
+}
