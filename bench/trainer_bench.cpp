@@ -160,7 +160,7 @@ void step_sgd(benchmark::State& state) {
 }
 
 void grid(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"batch", "width"})->UseManualTime()->Unit(benchmark::kMicrosecond);
+  b->ArgNames({"batch", "width"})->UseManualTime()->Unit(benchmark::kMicrosecond)->MinTime(1);
   for (const int width : {128, 256, 512, 1024})
     for (const int batch : {64, 128, 256}) b->Args({batch, width});
 }
