@@ -47,6 +47,7 @@ function(skim_find_or_fetch name)
   endif()
 
   FetchContent_MakeAvailable(${name})
+  set(${name}_VERSION "${${name}_VERSION}" PARENT_SCOPE) # of the installed package, if it is one
   if(TARGET ${arg_TARGET})
     return()
   endif()

@@ -342,7 +342,7 @@ TEST_CASE("counter, child index and seed avalanche", "[random][stat]") {
   }
 }
 
-TEST_CASE("uniform lies in [0, 1) and is uniform", "[random][stat]") {
+TEST_CASE("uniform lies between 0 and 1 and is uniform", "[random][stat]") {
   script ones{{std::numeric_limits<std::uint64_t>::max()}}, zeros{{0}};
   CHECK(skim::uniform(ones) == 1 - 0x1p-53);
   CHECK(skim::uniform_float(ones) == 1 - 0x1p-24f);
