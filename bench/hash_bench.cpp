@@ -93,18 +93,30 @@ void rival_eigen_gemm(benchmark::State& state) {
 
 void batches(benchmark::internal::Benchmark* b) {
   for (const int d : {64, 128, 256, 512, 1024}) b->Args({d, 1024, 256});
-  b->Args({128, 64, 256})->Args({128, 256, 256})->Args({128, 1024, 32})->UseManualTime();
+  b->Args({128, 64, 256})
+      ->Args({128, 256, 256})
+      ->Args({128, 1024, 32})
+      ->UseManualTime()
+      ->Iterations(60);
 }
 void singles(benchmark::internal::Benchmark* b) {
   for (const int bits : {64, 256, 1024}) b->Args({128, bits, 1});
-  b->UseManualTime();
+  b->UseManualTime()->Iterations(60);
 }
 void dimensions(benchmark::internal::Benchmark* b) {
   for (const int d : {16, 64, 128, 256, 1024, 4096}) b->Args({d, 1024, 32});
-  b->Args({128, 1024, 1})->Args({128, 128, 1})->Args({128, 4096, 32})->UseManualTime();
+  b->Args({128, 1024, 1})
+      ->Args({128, 128, 1})
+      ->Args({128, 4096, 32})
+      ->UseManualTime()
+      ->Iterations(60);
 }
 void sparse_shapes(benchmark::internal::Benchmark* b) {
-  b->Args({128, 1024, 256})->Args({1024, 1024, 256})->Args({128, 1024, 1})->UseManualTime();
+  b->Args({128, 1024, 256})
+      ->Args({1024, 1024, 256})
+      ->Args({128, 1024, 1})
+      ->UseManualTime()
+      ->Iterations(60);
 }
 
 BENCHMARK(hash_dense)->Apply(batches);

@@ -75,11 +75,16 @@ void multiply_transposed(benchmark::State& state) {
       100 * 2.0 * static_cast<double>(n * n * d) / t.seconds / t.peak_flops;
 }
 
-BENCHMARK(hadamard_transform)->RangeMultiplier(2)->Range(32, 4096)->Arg(65536)->UseManualTime();
-BENCHMARK(dot)->Arg(128)->Arg(1024)->UseManualTime();
-BENCHMARK(squared_distance)->Arg(128)->Arg(1024)->UseManualTime();
-BENCHMARK(all_finite)->Arg(128)->Arg(1024)->UseManualTime();
-BENCHMARK(hamming_distance)->Arg(256)->Arg(1024)->UseManualTime();
-BENCHMARK(multiply_transposed)->Arg(256)->Arg(512)->UseManualTime();
+BENCHMARK(hadamard_transform)
+    ->RangeMultiplier(2)
+    ->Range(32, 4096)
+    ->Arg(65536)
+    ->UseManualTime()
+    ->Iterations(60);
+BENCHMARK(dot)->Arg(128)->Arg(1024)->UseManualTime()->Iterations(60);
+BENCHMARK(squared_distance)->Arg(128)->Arg(1024)->UseManualTime()->Iterations(60);
+BENCHMARK(all_finite)->Arg(128)->Arg(1024)->UseManualTime()->Iterations(60);
+BENCHMARK(hamming_distance)->Arg(256)->Arg(1024)->UseManualTime()->Iterations(60);
+BENCHMARK(multiply_transposed)->Arg(256)->Arg(512)->UseManualTime()->Iterations(60);
 
 }  // namespace

@@ -89,7 +89,7 @@ paired_times time_beside_peak(benchmark::State& state, Call call) {
     call();
     return seconds_now() - start;
   }();
-  const auto calls = static_cast<std::size_t>(std::clamp(50e-6 / once, 1.0, 1e5));
+  const auto calls = static_cast<std::size_t>(std::clamp(200e-6 / once, 1.0, 1e5));
   for (auto _ : state) {
     const double start = seconds_now();
     for (std::size_t i = 0; i < calls; ++i) {

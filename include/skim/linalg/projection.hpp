@@ -193,8 +193,10 @@ inline void project_tile(const float* SKIM_RESTRICT inputs, std::size_t stride,
 
   each_sum(start, [](pack& s, const float* at) SKIM_INLINE_LAMBDA { s = pack::load(at); });
   std::size_t k = range.first;
-  // Two steps a round: with more, gcc moves loads ahead until accumulators spill.
-  for (; k + 2 <= range.last; k += 2) unrolled<2>([&](auto u) SKIM_INLINE_LAMBDA { step(k + u); });
+  // Large tiles take two steps a round: with more, gcc moves loads ahead until accumulators spill.
+  constexpr std::size_t round = Rows == 1 ? 4 : 2;
+  for (; k + round <= range.last; k += round)
+    unrolled<round>([&](auto u) SKIM_INLINE_LAMBDA { step(k + u); });
   for (; k < range.last; ++k) step(k);
   if (range.last == dim) {
     unrolled<Rows>([&](auto r) SKIM_INLINE_LAMBDA {
