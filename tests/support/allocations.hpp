@@ -35,34 +35,70 @@ std::size_t bytes_allocated_by(F&& f) {
 
 namespace detail {
 
-inline void* counted_allocation(std::size_t bytes, std::size_t alignment) {
+inline void* counted_allocation(std::size_t bytes, std::size_t alignment) noexcept {
+  // A terabyte is refused here: sanitizers would end the program over it.
+  if (bytes >= std::size_t{1} << 40) return nullptr;
   allocations.count.fetch_add(1, std::memory_order_relaxed);
   allocations.bytes.fetch_add(bytes, std::memory_order_relaxed);
-  const std::size_t rounded = (bytes + alignment) / alignment * alignment;  // at least one byte
-  void* p = rounded < bytes ? nullptr : std::aligned_alloc(alignment, rounded);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
+  return std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
 }
+
+inline void* allocation_or_throw(std::size_t bytes, std::size_t alignment) {
+  if (void* p = counted_allocation(bytes, alignment)) return p;
+  throw std::bad_alloc();
+}
+
+inline constexpr std::size_t plain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 }  // namespace detail
 }  // namespace skim_test
 
-// The array, nothrow and sized forms of the standard library call these.
-void* operator new(std::size_t bytes) {
-  return skim_test::detail::counted_allocation(bytes, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+// All forms: a sanitizer brings its own, which do not call one another.
+void* operator new(std::size_t n) {
+  return skim_test::detail::allocation_or_throw(n, skim_test::detail::plain);
 }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  return skim_test::detail::counted_allocation(bytes, static_cast<std::size_t>(alignment));
+void* operator new[](std::size_t n) {
+  return skim_test::detail::allocation_or_throw(n, skim_test::detail::plain);
+}
+void* operator new(std::size_t n, std::align_val_t a) {
+  return skim_test::detail::allocation_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t n, std::align_val_t a) {
+  return skim_test::detail::allocation_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return skim_test::detail::counted_allocation(n, skim_test::detail::plain);
+}
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+  return skim_test::detail::counted_allocation(n, skim_test::detail::plain);
 }
 void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p) noexcept {
   std::free(p);
 }
 void operator delete(void* p, std::size_t) noexcept {
   std::free(p);
 }
+void operator delete[](void* p, std::size_t) noexcept {
+  std::free(p);
+}
 void operator delete(void* p, std::align_val_t) noexcept {
   std::free(p);
 }
+void operator delete[](void* p, std::align_val_t) noexcept {
+  std::free(p);
+}
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+  std::free(p);
+}
+void operator delete[](void* p, const std::nothrow_t&) noexcept {
   std::free(p);
 }

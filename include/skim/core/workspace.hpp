@@ -52,7 +52,7 @@ class workspace {
       static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>,
                     "scratch memory holds trivial types only: nothing constructs or destroys them");
       SKIM_EXPECTS(owner_.depth_ == depth_);
-      if (n > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) SKIM_THROW(std::bad_alloc);
+      if (n > std::numeric_limits<std::size_t>::max() / 4 / sizeof(T)) SKIM_THROW(std::bad_alloc);
       return {reinterpret_cast<T*>(owner_.take_bytes(n * sizeof(T))), n};
     }
 
