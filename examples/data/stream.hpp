@@ -176,7 +176,7 @@ class rare_event_stream {
   void write(const choice& c, float* to) const noexcept {
     const std::size_t size = dim();
     const std::ptrdiff_t offset = c.down * static_cast<std::ptrdiff_t>(width_) + c.right;
-    constexpr std::size_t on_stack = 64 * 64;
+    constexpr std::size_t on_stack = std::size_t{64} * 64;
     if (size > on_stack) return write_slowly(c, to);
     std::array<std::uint8_t, on_stack> picture;
     const auto moved = static_cast<std::size_t>(offset < 0 ? -offset : offset);

@@ -58,35 +58,32 @@ inline void check_fern_params(const fern_params& p) {
 }  // namespace detail
 
 inline fern_family::fern_family(params p, std::span<const fern_coordinate> coordinates, seed s)
-    : fern_family(
-          p,
-          [&] {
-            distribution d;
-            d.first.reserve(coordinates.size() + 1);
-            d.first.push_back(0);
-            d.weights.reserve(coordinates.size());
-            for (std::size_t j = 0; j < coordinates.size(); ++j) {
-              const fern_coordinate& c = coordinates[j];
-              if (!std::isfinite(c.lo) || !std::isfinite(c.hi) || c.lo > c.hi ||
-                  !std::isfinite(c.weight) || c.weight < 0) {
-                SKIM_THROW(invalid_params,
-                           detail::concat("fern_family: coordinate ", j, " has range ", c.lo,
-                                          " to ", c.hi, " and weight ", c.weight,
-                                          ", wanted finite ascending ends and a weight >= 0"));
-              }
-              const bool drawn = c.lo < c.hi && c.weight > 0;
-              if (drawn) {
-                d.knots.push_back(c.lo);
-                d.knots.push_back(c.hi);
-              }
-              d.first.push_back(static_cast<std::uint32_t>(d.knots.size()));
-              d.weights.push_back(drawn ? c.weight : 0);
-            }
-            return d;
-          }(),
-          s) {}
+    : fern_family(p, [&] {
+        distribution d;
+        d.first.reserve(coordinates.size() + 1);
+        d.first.push_back(0);
+        d.weights.reserve(coordinates.size());
+        for (std::size_t j = 0; j < coordinates.size(); ++j) {
+          const fern_coordinate& c = coordinates[j];
+          if (!std::isfinite(c.lo) || !std::isfinite(c.hi) || c.lo > c.hi ||
+              !std::isfinite(c.weight) || c.weight < 0) {
+            SKIM_THROW(invalid_params,
+                       detail::concat("fern_family: coordinate ", j, " has range ", c.lo, " to ",
+                                      c.hi, " and weight ", c.weight,
+                                      ", wanted finite ascending ends and a weight >= 0"));
+          }
+          const bool drawn = c.lo < c.hi && c.weight > 0;
+          if (drawn) {
+            d.knots.push_back(c.lo);
+            d.knots.push_back(c.hi);
+          }
+          d.first.push_back(static_cast<std::uint32_t>(d.knots.size()));
+          d.weights.push_back(drawn ? c.weight : 0);
+        }
+        return d;
+      }()) {}
 
-inline fern_family::fern_family(params p, distribution d, seed s)
+inline fern_family::fern_family(seed s, params p, distribution d)
     : params_(p), seed_(s), dim_(d.weights.size()), distribution_(std::move(d)) {
   detail::check_fern_params(p);
   double total = 0;
@@ -214,7 +211,8 @@ inline double fern_family::kernel(std::span<const float> x, std::span<const floa
       agree += weight / total *
                std::pow(std::max(0.0, 1 - differ / weight), static_cast<double>(params_.run));
   }
-  return std::pow(std::min(agree, 1.0), static_cast<double>(params_.bits / params_.run));
+  const std::size_t runs = params_.bits / params_.run;  // exact: run divides bits
+  return std::pow(std::min(agree, 1.0), static_cast<double>(runs));
 }
 
 inline void fern_family::check_used(std::span<const float> x, std::size_t row) const {
@@ -390,15 +388,12 @@ inline fern_family fern_family::fit(matrix_view<const float> sample, params p, s
                                              " x ", sample.cols(), ", wanted at least one value"));
   detail::check_points("fern_family::fit", sample, sample.cols());
   std::vector<float> values(sample.rows());
-  return {p,
-          fit_columns(sample.rows(), sample.cols(), p,
-                      [&](std::size_t j) -> std::span<const float> {
-                        for (std::size_t i = 0; i < sample.rows(); ++i)
-                          values[i] = sample.row(i)[j];
-                        std::sort(values.begin(), values.end());
-                        return values;
-                      }),
-          s};
+  return {
+      p, fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
+        for (std::size_t i = 0; i < sample.rows(); ++i) values[i] = sample.row(i)[j];
+        std::sort(values.begin(), values.end());
+        return values;
+      })};
 }
 
 inline fern_family fern_family::fit(sparse_view sample, params p, seed s) {
@@ -417,15 +412,13 @@ inline fern_family fern_family::fit(sparse_view sample, params p, seed s) {
     for (std::size_t e = 0; e < row.nonzeros(); ++e)
       by_column[next[row.indices[e]]++] = row.values[e];
   }
-  return {p,
-          fit_columns(sample.rows(), sample.cols(), p,
-                      [&](std::size_t j) -> std::span<const float> {
-                        const std::span<float> values =
-                            std::span(by_column).subspan(first[j], first[j + 1] - first[j]);
-                        std::sort(values.begin(), values.end());
-                        return values;
-                      }),
-          s};
+  return {
+      p, fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
+        const std::span<float> values =
+            std::span(by_column).subspan(first[j], first[j + 1] - first[j]);
+        std::sort(values.begin(), values.end());
+        return values;
+      })};
 }
 
 inline void fern_family::save(writer& out) const {
@@ -471,12 +464,12 @@ inline fern_family fern_family::load(reader& in) {
   in.end_frame();
 #if defined(__cpp_exceptions)
   try {
-    return {p, std::move(d), s};
+    return {s, p, std::move(d)};
   } catch (const invalid_params& e) {
     in.fail(e.what());
   }
 #else
-  return {p, std::move(d), s};
+  return {s, p, std::move(d)};
 #endif
 }
 
