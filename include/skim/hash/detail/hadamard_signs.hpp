@@ -48,35 +48,46 @@ class hadamard_signs {
   void signs(matrix_view<const float> x, std::uint16_t* words, std::size_t stride,
              workspace& ws) const {
     auto frame = ws.frame();
-    const std::span<float> rotated = frame.take<float>(width_);
+    const std::span<float> rotated = frame.take<float>(side_by_side() * width_);
     for (std::size_t i = 0; i < x.rows(); ++i) {
       const std::span<const float> row = x.row(i);
-      rotations<simd::default_arch>(words + i * stride, rotated, [&] {
-        std::copy(row.begin(), row.end(), rotated.begin());
-        std::fill(rotated.begin() + static_cast<std::ptrdiff_t>(row.size()), rotated.end(), 0.0f);
+      rotations<simd::default_arch>(words + i * stride, rotated, [&](std::span<float> to) {
+        std::copy(row.begin(), row.end(), to.begin());
+        std::fill(to.begin() + static_cast<std::ptrdiff_t>(row.size()), to.end(), 0.0f);
       });
     }
   }
 
   void signs(sparse_row x, std::uint16_t* words, workspace& ws) const {
     auto frame = ws.frame();
-    const std::span<float> rotated = frame.take<float>(width_);
-    rotations<simd::default_arch>(words, rotated, [&] {
-      std::fill(rotated.begin(), rotated.end(), 0.0f);
-      for (std::size_t i = 0; i < x.nonzeros(); ++i) rotated[x.indices[i]] = x.values[i];
+    const std::span<float> rotated = frame.take<float>(side_by_side() * width_);
+    rotations<simd::default_arch>(words, rotated, [&](std::span<float> to) {
+      std::fill(to.begin(), to.end(), 0.0f);
+      for (std::size_t i = 0; i < x.nonzeros(); ++i) to[x.indices[i]] = x.values[i];
     });
   }
 
  private:
+  // A transform waits for the one before it, round by round; short ones of several rotations in turn
+  // fill each other's latency.
+  [[nodiscard]] std::size_t side_by_side() const noexcept { return width_ <= 1024 ? 4 : 1; }
+
   template <class Arch, class Fill>
   void rotations(std::uint16_t* words, std::span<float> rotated, Fill fill) const noexcept {
-    const float* signs = signs_.data();
-    for (std::size_t first = 0; first < outputs_; first += width_) {
-      fill();
-      for (std::size_t r = 0; r < rounds_; ++r, signs += width_)
-        hadamard_transform<Arch>(rotated, {signs, width_});
-      pack_signs<Arch>(rotated.first(std::min(width_, words_bits(outputs_ - first))),
-                       words + first / word_bits);
+    const std::size_t count = (outputs_ + width_ - 1) / width_;
+    for (std::size_t first = 0; first < count; first += side_by_side()) {
+      const std::size_t group = std::min(side_by_side(), count - first);
+      for (std::size_t j = 0; j < group; ++j) fill(rotated.subspan(j * width_, width_));
+      for (std::size_t r = 0; r < rounds_; ++r)
+        for (std::size_t j = 0; j < group; ++j)
+          hadamard_transform<Arch>(rotated.subspan(j * width_, width_),
+                                   {signs_.data() + ((first + j) * rounds_ + r) * width_, width_});
+      for (std::size_t j = 0; j < group; ++j) {
+        const std::size_t output = (first + j) * width_;
+        pack_signs<Arch>(
+            rotated.subspan(j * width_, std::min(width_, words_bits(outputs_ - output))),
+            words + output / word_bits);
+      }
     }
   }
 
