@@ -123,7 +123,7 @@ class fern_family {
     float threshold = 0;
   };
 
-  fern_family(params p, distribution d, seed s);
+  fern_family(seed s, params p, distribution d);
   void draw();
   void index_sparse();
   [[nodiscard]] double separation(std::size_t j, float x, float y) const noexcept;

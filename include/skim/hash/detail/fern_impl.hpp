@@ -58,7 +58,7 @@ inline void check_fern_params(const fern_params& p) {
 }  // namespace detail
 
 inline fern_family::fern_family(params p, std::span<const fern_coordinate> coordinates, seed s)
-    : fern_family(p, [&] {
+    : fern_family(s, p, [&] {
         distribution d;
         d.first.reserve(coordinates.size() + 1);
         d.first.push_back(0);
@@ -389,7 +389,8 @@ inline fern_family fern_family::fit(matrix_view<const float> sample, params p, s
   detail::check_points("fern_family::fit", sample, sample.cols());
   std::vector<float> values(sample.rows());
   return {
-      p, fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
+      s, p,
+      fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
         for (std::size_t i = 0; i < sample.rows(); ++i) values[i] = sample.row(i)[j];
         std::sort(values.begin(), values.end());
         return values;
@@ -413,7 +414,8 @@ inline fern_family fern_family::fit(sparse_view sample, params p, seed s) {
       by_column[next[row.indices[e]]++] = row.values[e];
   }
   return {
-      p, fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
+      s, p,
+      fit_columns(sample.rows(), sample.cols(), p, [&](std::size_t j) -> std::span<const float> {
         const std::span<float> values =
             std::span(by_column).subspan(first[j], first[j + 1] - first[j]);
         std::sort(values.begin(), values.end());
