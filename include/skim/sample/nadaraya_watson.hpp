@@ -34,8 +34,9 @@ namespace skim::inline v0 {
 
 /// Settings of the Nadaraya-Watson samplers; the defaults are those that measured best.
 struct nadaraya_watson_sampler_params {
-  std::size_t hashes = 4;      ///< R, rows of the sketch; for the built-in ferns
-  std::size_t bits = 8;        ///< K, features a hash; for the built-in ferns, at most 16
+  std::size_t hashes = 4;  ///< R, rows of the sketch; for the built-in ferns
+  std::size_t bits = 8;    ///< K, features a hash; for the built-in ferns, at most 16
+  std::size_t run = 1;     ///< features drawn from one 16 neighbouring coordinates; see fern_params
   std::size_t fit_rows = 500;  ///< examples the ferns' thresholds are taken from
   std::size_t width = 2048;    ///< W, cells a row of the sketch; a power of two
   std::size_t pool = 8;        ///< candidates scored for each example drawn
@@ -54,8 +55,8 @@ namespace detail {
 
 [[nodiscard]] inline bool is_possible(const nadaraya_watson_sampler_params& p) noexcept {
   return p.pool > 0 && p.refresh > 0 && p.fit_rows > 0 && p.half_life > 0 && p.bits <= 16 &&
-         p.uniform_share > 0 && p.uniform_share <= 1 && p.beta >= 0 && p.beta <= 1 &&
-         p.exponent >= 0 && std::isfinite(p.exponent) &&
+         p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 && p.uniform_share <= 1 &&
+         p.beta >= 0 && p.beta <= 1 && p.exponent >= 0 && std::isfinite(p.exponent) &&
          p.value <= regression_value::root_mean_square;
 }
 
@@ -64,12 +65,14 @@ inline void check_params(const nadaraya_watson_sampler_params& p) {
   if (!is_possible(p))
     SKIM_THROW(invalid_params,
                concat("nadaraya_watson_sampler_params: got pool ", p.pool, ", refresh ", p.refresh,
-                      ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, " and bits ", p.bits,
-                      ", wanted all positive and at most 16 bits"));
+                      ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits,
+                      " and run ", p.run,
+                      ", wanted all positive, at most 16 bits and a run that divides them"));
 }
 
 inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
-  for (const std::size_t v : {p.hashes, p.bits, p.fit_rows, p.width, p.pool, p.warm_up, p.refresh})
+  for (const std::size_t v :
+       {p.hashes, p.bits, p.run, p.fit_rows, p.width, p.pool, p.warm_up, p.refresh})
     out.put(static_cast<std::uint64_t>(v));
   for (const double v : {p.uniform_share, p.exponent, p.beta, p.shrinkage, p.half_life}) out.put(v);
   out.put(p.value);
@@ -79,7 +82,7 @@ inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
 [[nodiscard]] inline nadaraya_watson_sampler_params get_sampler_params(reader& in) {
   nadaraya_watson_sampler_params p;
   for (std::size_t* v :
-       {&p.hashes, &p.bits, &p.fit_rows, &p.width, &p.pool, &p.warm_up, &p.refresh})
+       {&p.hashes, &p.bits, &p.run, &p.fit_rows, &p.width, &p.pool, &p.warm_up, &p.refresh})
     *v = static_cast<std::size_t>(in.get<std::uint64_t>());
   for (double* v : {&p.uniform_share, &p.exponent, &p.beta, &p.shrinkage, &p.half_life})
     *v = in.get<double>();
@@ -300,21 +303,46 @@ class code_store {
       cached_codes<std::uint16_t>(matrix_view<const std::uint16_t>())};
 };
 
-/// Hashes rows [0, n) of dense or sparse points to 16-bit codes, a chunk at a time.
+/// The first of the coordinates that a family reads in each block of 16: for dense rows about one
+/// address a cache line. Empty for families that read every coordinate.
+template <class Family>
+[[nodiscard]] std::vector<id_t> coordinates_to_fetch(const Family& family) {
+  std::vector<id_t> first;
+  if constexpr (requires { family.used(); })
+    for (const id_t j : family.used())
+      if (first.empty() || first.back() / 16 != j / 16) first.push_back(j);
+  return first;
+}
+
+/// Hashes rows [0, n) of dense points to 16-bit codes. Rows are taken a few at a time, as they are
+/// checked before they are hashed and should not leave the first cache in between. Of wide rows a family
+/// may read few cache lines far apart, which no hardware prefetcher finds: `fetch` lists them.
 template <hash_family Family>
 void hash_to_16_bits(const Family& family, matrix_view<const float> points,
-                     std::span<std::uint16_t> codes, workspace& ws) {
-  constexpr std::size_t chunk = 1024;
-  const std::size_t hashes = family.num_hashes();
-  for (std::size_t first = 0; first < points.rows(); first += chunk) {
-    const std::size_t count = std::min(chunk, points.rows() - first);
-    auto frame = ws.frame();
-    const auto wide = frame.template take<code_t>(count * hashes);
-    family.hash(points.rows(first, count), wide, ws);
-    std::transform(wide.begin(), wide.end(),
+                     std::span<std::uint16_t> codes, std::span<const id_t> fetch, workspace& ws) {
+  constexpr std::size_t chunk = 16;
+  const std::size_t hashes = family.num_hashes(), n = points.rows();
+  auto frame = ws.frame();
+  const auto wide = frame.template take<code_t>(chunk * hashes);
+  const bool far = points.cols() > 64;
+  for (std::size_t first = 0; first < n; first += chunk) {
+    const std::size_t count = std::min(chunk, n - first);
+    const std::size_t next = first + chunk, ahead = far && next < n ? std::min(chunk, n - next) : 0;
+    for (std::size_t i = 0; i < ahead; ++i) {
+      const float* const row = points.row(next + i).data();
+      for (const id_t j : fetch) SKIM_PREFETCH(row + j);
+    }
+    const auto some = wide.first(count * hashes);
+    family.hash(points.rows(first, count), some, ws);
+    std::transform(some.begin(), some.end(),
                    codes.begin() + static_cast<std::ptrdiff_t>(first * hashes),
                    [](code_t c) { return static_cast<std::uint16_t>(c); });
   }
+}
+template <hash_family Family>
+void hash_to_16_bits(const Family& family, matrix_view<const float> points,
+                     std::span<std::uint16_t> codes, workspace& ws) {
+  hash_to_16_bits(family, points, codes, coordinates_to_fetch(family), ws);
 }
 template <sparse_hash_family Family>
 void hash_to_16_bits(const Family& family, sparse_view points, std::span<std::uint16_t> codes,
@@ -331,7 +359,7 @@ void hash_to_16_bits(const Family& family, sparse_view points, std::span<std::ui
 }
 
 [[nodiscard]] inline fern_params fern_params_of(const nadaraya_watson_sampler_params& p) noexcept {
-  return {.hashes = p.hashes, .bits = p.bits};
+  return {.hashes = p.hashes, .bits = p.bits, .run = p.run};
 }
 
 /// Ferns whose thresholds follow a few hundred rows chosen at random.

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Endless random order of n ids: every epoch holds each of them once.
+// Endless random order of n ids: every epoch holds each of them once, and is shuffled as it is taken, so
+// that no call pays for a whole epoch.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "skim/core/archive.hpp"
@@ -20,7 +23,7 @@ class epoch_order {
   /// Ids 0..n-1. Pre: n fits an id_t.
   epoch_order(std::size_t n, random_engine engine) : order_(n), engine_(engine) {
     for (std::size_t i = 0; i < n; ++i) order_[i] = static_cast<id_t>(i);
-    next_ = n;  // shuffled when first used
+    next_ = n;  // the first epoch begins when ids are first taken
   }
   /// Just these ids.
   epoch_order(std::vector<id_t> ids, random_engine engine)
@@ -38,14 +41,11 @@ class epoch_order {
     SKIM_EXPECTS(!order_.empty() || out.empty());
     for (std::size_t filled = 0; filled < out.size();) {
       if (next_ == order_.size()) {
-        shuffle(std::span<id_t>(order_), engine_);
         next_ = 0;
         ++epochs_;
       }
       const std::size_t count = std::min(out.size() - filled, order_.size() - next_);
-      std::copy_n(order_.begin() + static_cast<std::ptrdiff_t>(next_), count,
-                  out.begin() + static_cast<std::ptrdiff_t>(filled));
-      next_ += count;
+      take_of_epoch(out.subspan(filled, count));
       filled += count;
     }
   }
@@ -77,6 +77,25 @@ class epoch_order {
   }
 
  private:
+  // Fisher and Yates forwards: each id changes places with one of those that are left. The places are
+  // drawn some way ahead, as all but the smallest orders lie outside the first cache.
+  void take_of_epoch(std::span<id_t> out) noexcept {
+    constexpr std::size_t ahead = 32;
+    std::array<std::size_t, ahead> place;
+    for (std::size_t first = 0; first < out.size(); first += ahead) {
+      const std::size_t count = std::min(ahead, out.size() - first);
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t at = next_ + i;
+        place[i] = at + static_cast<std::size_t>(uniform_below(engine_, order_.size() - at));
+        SKIM_PREFETCH(order_.data() + place[i]);
+      }
+      for (std::size_t i = 0; i < count; ++i, ++next_) {
+        std::swap(order_[next_], order_[place[i]]);
+        out[first + i] = order_[next_];
+      }
+    }
+  }
+
   std::vector<id_t> order_;
   random_engine engine_;
   std::size_t next_ = 0, epochs_ = 0;
