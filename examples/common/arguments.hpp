@@ -13,6 +13,7 @@
 #include <functional>
 #include <limits>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -101,6 +102,17 @@ namespace detail {
     throw bad_value(flag, text, describe(range));
   }
   return n.value;
+}
+
+[[nodiscard]] inline double to_real(const std::string& flag, std::string_view text,
+                                    real_range range) {
+  const auto x = whole_double(text);
+  const bool inside =
+      x.status == number_status::ok &&
+      (range.below == bound::open ? x.value > range.least : x.value >= range.least) &&
+      (range.above == bound::open ? x.value < range.most : x.value <= range.most);
+  if (!inside) throw bad_value(flag, text, describe(range));
+  return x.value;
 }
 
 /// Numbers of single-character edits between two words.
@@ -197,17 +209,39 @@ class command_line {
       value = static_cast<std::size_t>(detail::to_count(flag, s, range));
     });
   }
+  /// A count that stays unset unless it is given.
+  CLI::Option* add_count(const std::string& flag, std::optional<std::size_t>& value,
+                         const std::string& help, count_range range = {}) {
+    return add(flag, help, "N", "", [&value, flag, range](const std::string& s) {
+      value = static_cast<std::size_t>(detail::to_count(flag, s, range));
+    });
+  }
   CLI::Option* add_real(const std::string& flag, double& value, const std::string& help,
                         real_range range = {}) {
     return add(flag, help, "X", significant(value, 6), [&value, flag, range](const std::string& s) {
-      const auto x = whole_double(s);
-      const bool inside =
-          x.status == number_status::ok &&
-          (range.below == bound::open ? x.value > range.least : x.value >= range.least) &&
-          (range.above == bound::open ? x.value < range.most : x.value <= range.most);
-      if (!inside) throw detail::bad_value(flag, s, detail::describe(range));
-      value = x.value;
+      value = detail::to_real(flag, s, range);
     });
+  }
+  /// A number that stays unset unless it is given.
+  CLI::Option* add_real(const std::string& flag, std::optional<double>& value,
+                        const std::string& help, real_range range = {}) {
+    return add(flag, help, "X", "", [&value, flag, range](const std::string& s) {
+      value = detail::to_real(flag, s, range);
+    });
+  }
+  /// Numbers with commas between them.
+  CLI::Option* add_reals(const std::string& flag, std::vector<double>& values,
+                         const std::string& help, real_range range = {}) {
+    std::vector<std::string> defaults;
+    for (const auto x : values) defaults.push_back(significant(x, 6));
+    return add(flag, help, "X,X,...", listed(defaults),
+               [&values, flag, range](const std::string& s) {
+                 std::vector<double> numbers;
+                 for (const auto& word : detail::split_list(s)) {
+                   numbers.push_back(detail::to_real(flag, word, range));
+                 }
+                 values = std::move(numbers);
+               });
   }
   /// A word, one of several.
   CLI::Option* add_choice(const std::string& flag, std::string& value, const std::string& help,

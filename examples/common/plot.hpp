@@ -154,7 +154,7 @@ class gnuplot_script {
   static constexpr const char* palette[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                             "#e69f00", "#56b4e9", "#4d4d4d"};
   static constexpr std::size_t colours = std::size(palette);
-  static constexpr double left = 66, right = 18, top = 34, bottom = 50, legend_line = 22;
+  static constexpr double left = 74, right = 18, top = 34, bottom = 50, legend_line = 22;
   static constexpr double em = 6.2, legend_gap = 20;  // mean width of a character of 12 pixels
 
   void lay_out() {
@@ -260,6 +260,7 @@ class gnuplot_script {
     auto at = labels({1});
     if (at.size() < 4) at = labels({1, 2, 5});
     if (at.size() < 3) at = labels({1, 2, 3, 4, 5, 6, 7, 8, 9});
+    if (at.size() < 3) at = round_numbers(least, most);
     out_ << "set logscale " << name << " 10\nset " << name << "range [" << least << ":" << most
          << "]\nset m" << name << "tics default\nset " << name << "tics ";
     if (at.size() >= 2) {
@@ -270,9 +271,19 @@ class gnuplot_script {
     }
   }
 
+  /// Three to seven multiples of 1, 2 or 5 times a power of ten within a range. Pre: least < most.
+  [[nodiscard]] static std::vector<double> round_numbers(double least, double most) {
+    double step = std::pow(10.0, std::floor(std::log10((most - least) / 3)));
+    for (const double factor : {2.0, 2.5}) {  // to 2, then to 5 times the power
+      if ((most - least) / step > 6) step *= factor;
+    }
+    std::vector<double> at;
+    for (double k = std::ceil(least / step); k * step <= most; ++k) at.push_back(k * step);
+    return at;
+  }
+
   void axis(char name, const plot_axis& a, bool any, extent data) {
-    out_ << "unset logscale " << name << "\nset format " << name << " '%g'\nset " << name
-         << "label " << gnuplot_string(a.label) << " textcolor rgb '#333333' font 'skim-font,12'\n";
+    out_ << "unset logscale " << name << "\nset format " << name << " '%g'\n";
     if (any && a.scale == axis_scale::logarithmic) return logarithmic_axis(name, a, data);
     out_ << "set " << name << "tics autofreq\nset " << name << "range [";
     if (any) {
@@ -308,8 +319,9 @@ class gnuplot_script {
 
   void panel(std::size_t p) {
     const auto& panel = figure_.panels[p];
-    const double x = static_cast<double>((p % columns_) * figure_.panel_width);
-    const double y = title_height_ + static_cast<double>((p / columns_) * figure_.panel_height);
+    const std::size_t column = p % columns_, row = p / columns_;
+    const double x = static_cast<double>(column * figure_.panel_width);
+    const double y = title_height_ + static_cast<double>(row * figure_.panel_height);
     out_ << "set lmargin at screen " << screen_x(x + left) << "\nset rmargin at screen "
          << screen_x(x + static_cast<double>(figure_.panel_width) - right)
          << "\nset tmargin at screen " << screen_y(y + top) << "\nset bmargin at screen "
@@ -340,6 +352,13 @@ class gnuplot_script {
           pen(style_of(panel.series[s].name)));
     }
     const bool any = !plots.empty();
+    out_ << "set xlabel " << gnuplot_string(panel.x.label)
+         << " textcolor rgb '#333333' font 'skim-font,12'\n";
+    // gnuplot would put it left of the numbers, and off the picture where these are long
+    out_ << "set label " << gnuplot_string(panel.y.label) << " at screen " << screen_x(x + 18)
+         << ", screen "
+         << screen_y(y + (top + static_cast<double>(figure_.panel_height) - bottom) / 2)
+         << " center rotate by 90 textcolor rgb '#333333' font 'skim-font,12'\n";
     axis('x', panel.x, any, x_extent_[p]);
     axis('y', panel.y, any, y_extent_[p]);
     if (p == 0) decorations();

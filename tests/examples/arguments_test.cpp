@@ -5,13 +5,14 @@
 
 #include <cstdio>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <unistd.h>
 
-#include "examples/files.hpp"
+#include "files.hpp"
 #include "support/catch.hpp"
 
 using namespace skim_examples;
@@ -212,4 +213,27 @@ TEST_CASE("A program without plots does not know --plot", "[unit]") {
   const int code = line.run(3, arguments, [] {});
   CHECK_THAT(err.stop(), ContainsSubstring("unknown option '--plot'"));
   CHECK(code == 2);
+}
+
+TEST_CASE("Options may stay unset, and lists hold numbers", "[unit]") {
+  command_line line("demo", "Demo.");
+  std::optional<std::size_t> rare, common;
+  std::optional<double> epochs, seconds;
+  std::vector<double> ladder{0.5, 1};
+  line.add_count("--rare", rare, "a class", {0, 9});
+  line.add_count("--common", common, "a class", {0, 9});
+  line.add_real("--epochs", epochs, "passes", {.least = 0, .below = bound::open});
+  line.add_real("--seconds", seconds, "time");
+  line.add_reals("--ladder", ladder, "budgets", {.least = 0, .below = bound::open});
+  const char* const argv[] = {"demo", "--rare", "0", "--epochs", "1.5", "--ladder", "0.25, 2"};
+  CHECK(line.run(7, argv, [] {}) == 0);
+  CHECK(rare == std::size_t{0});
+  CHECK_FALSE(common);
+  CHECK(epochs == 1.5);
+  CHECK_FALSE(seconds);
+  CHECK(ladder == std::vector<double>{0.25, 2});
+  const real_range share{.least = 0, .most = 1, .below = bound::open};
+  CHECK(skim_examples::detail::to_real("--share", "1", share) == 1);
+  for (const char* bad : {"0", "1.5", "nan", "inf", "", "1x", "-1"})
+    CHECK_THROWS_AS(skim_examples::detail::to_real("--share", bad, share), argument_error);
 }

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "common/plot.hpp"
-#include "examples/files.hpp"
+#include "files.hpp"
 #include "support/catch.hpp"
 
 using namespace skim_examples;
@@ -208,4 +208,18 @@ TEST_CASE("A gnuplot that fails is quoted, and the old plot stays", "[unit]") {
              ContainsSubstring("gnuplot failed: no such terminal"));
   CHECK(tmp.read("a.svg") == "old");
   CHECK(tmp.files() == 1);
+}
+
+TEST_CASE("A logarithmic axis has numbers however little it spans", "[unit]") {
+  if (!have_gnuplot()) SKIP("no gnuplot");
+  const skim_test::temporary_folder tmp;
+  plot_figure f;
+  f.panels.push_back({.title = "",
+                      .x = {.label = "seconds"},
+                      .y = {.label = "loss", .scale = axis_scale::logarithmic},
+                      .series = {{.name = "one", .x = {1, 2}, .y = {0.61, 0.56}}}});
+  write_svg(tmp.path("a.svg"), f);
+  const std::string svg = tmp.read("a.svg");
+  for (const char* number : {">0.56<", ">0.58<", ">0.6<"})
+    CHECK_THAT(svg, ContainsSubstring(number));
 }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The samplers that train_importance compares, by name.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "data/dataset.hpp"
+#include "skim/core/random.hpp"
+#include "skim/sample/batch_sampler.hpp"
+#include "skim/sample/class_stratified.hpp"
+#include "skim/sample/gate.hpp"
+#include "skim/sample/nadaraya_watson.hpp"
+#include "skim/sample/score_table.hpp"
+#include "skim/sample/uniform.hpp"
+#include "train_importance/settings.hpp"
+
+namespace skim_examples {
+
+/// A sampler of either kind behind one interface, so that one loop trains with all of them.
+class any_sampler {
+ public:
+  virtual ~any_sampler() = default;
+  /// Examples of the stream to offer for the next batch; 0 for a catalogue.
+  [[nodiscard]] virtual std::size_t candidates(std::size_t batch) const = 0;
+  virtual skim::drawn_batch draw(const skim::stream_block& block, std::size_t batch) = 0;
+  virtual void observe(std::span<const skim::id_t> ids, std::span<const float> scores) = 0;
+  [[nodiscard]] virtual const skim::sampling_gate* gate() const = 0;
+};
+
+template <class S>
+class sampler_model final : public any_sampler {
+ public:
+  explicit sampler_model(S sampler) : sampler_(std::move(sampler)) {}
+
+  [[nodiscard]] std::size_t candidates([[maybe_unused]] std::size_t batch) const override {
+    if constexpr (skim::stream_sampler<S>)
+      return sampler_.candidates(batch);
+    else
+      return 0;
+  }
+  skim::drawn_batch draw([[maybe_unused]] const skim::stream_block& block,
+                         std::size_t batch) override {
+    if constexpr (skim::stream_sampler<S>)
+      return sampler_.select(block, batch);
+    else
+      return sampler_.draw(batch);
+  }
+  void observe(std::span<const skim::id_t> ids, std::span<const float> scores) override {
+    sampler_.observe(ids, scores);
+  }
+  [[nodiscard]] const skim::sampling_gate* gate() const override {
+    if constexpr (requires { sampler_.gate(); })
+      return &sampler_.gate();
+    else
+      return nullptr;
+  }
+
+ private:
+  S sampler_;
+};
+
+template <class S>
+[[nodiscard]] std::unique_ptr<any_sampler> erase_type(S sampler) {
+  return std::make_unique<sampler_model<S>>(std::move(sampler));
+}
+
+[[nodiscard]] inline skim::nadaraya_watson_sampler_params sketch_params(
+    const importance_settings& settings) {
+  skim::nadaraya_watson_sampler_params p;
+  p.pool = settings.pool;
+  p.beta = settings.beta;
+  p.gate.mode = settings.gate;
+  return p;
+}
+
+/// A sampler over a data set. Pre: the name is one of catalogue_samplers, and fits the labels.
+[[nodiscard]] inline std::unique_ptr<any_sampler> make_catalogue_sampler(
+    std::string_view name, const dataset& data, const importance_settings& settings, skim::seed s) {
+  if (name == "class-stratified")
+    return erase_type(skim::class_stratified_sampler(data.labels, {}, s));
+  if (name == "loss-table")
+    return erase_type(skim::score_table_sampler(data.rows, {.beta = settings.beta}, s));
+  if (name == "nadaraya-watson") {
+    const auto p = sketch_params(settings);
+    return data.is_sparse()
+               ? erase_type(skim::nadaraya_watson_sampler(data.sparse_view(), data.labels, p, s))
+               : erase_type(skim::nadaraya_watson_sampler(data.dense_view(), data.labels, p, s));
+  }
+  return erase_type(skim::uniform_sampler(data.rows, s));
+}
+
+/// A sampler over a stream; classes is 0 for regression. Pre: the name is one of stream_samplers, and
+/// fits the labels.
+[[nodiscard]] inline std::unique_ptr<any_sampler> make_stream_sampler(
+    std::string_view name, std::size_t classes, const importance_settings& settings, skim::seed s) {
+  if (name == "class-stratified")
+    return erase_type(skim::class_stratified_stream_sampler(classes, {.pool = settings.pool}, s));
+  if (name == "nadaraya-watson")
+    return erase_type(skim::nadaraya_watson_stream_sampler(classes, sketch_params(settings), s));
+  return erase_type(skim::uniform_stream_sampler());
+}
+
+}  // namespace skim_examples

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What train_importance is asked to do.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/labels.hpp"
+#include "skim/sample/gate.hpp"
+
+namespace skim_examples {
+
+/// Names for --sampler. The table needs ids that come back, so it has no stream form.
+inline constexpr std::array<std::string_view, 4> catalogue_samplers{
+    "uniform", "class-stratified", "loss-table", "nadaraya-watson"};
+inline constexpr std::array<std::string_view, 3> stream_samplers{"uniform", "class-stratified",
+                                                                 "nadaraya-watson"};
+
+/// Settings of a comparison of samplers, as its command line names them.
+struct importance_settings {
+  // data
+  std::string train, test;  ///< files, or
+  std::string dataset;      ///< a name or a folder
+  task wanted = task::automatic;
+  bool stream = false;              ///< examples pass by once
+  std::optional<std::size_t> rare;  ///< endless stream of images in which this class is rare
+  std::vector<std::size_t> among;   ///< the classes it is rare among; empty: its look-alikes
+  double rare_fraction = 0.02;
+
+  // training
+  std::vector<std::string> samplers;  ///< empty: all that fit the data
+  double seconds = 4;                 ///< processor time of a run, unless there are epochs
+  std::optional<double> epochs;       ///< passes over the data; of a stream, the part that passes
+  std::size_t seeds = 3;
+  std::size_t batch = 128;
+  std::vector<std::size_t> hidden{128, 128};
+  double learning_rate = 2e-3;
+  double beta = 1;       ///< exponent of the importance weights
+  std::size_t pool = 8;  ///< candidates for each example drawn
+  skim::gate_mode gate = skim::gate_mode::automatic;
+  std::vector<double> ladder{0.25, 0.5, 1,
+                             2};      ///< budgets of uniform runs in units of a run; has 1
+  std::size_t evaluations = 12;       ///< points of a curve
+  std::size_t test_examples = 20000;  ///< of a rare-event stream
+
+  // run
+  std::uint64_t seed = 1;
+  std::size_t threads = 1;
+  std::string json, plot;
+};
+
+}  // namespace skim_examples
