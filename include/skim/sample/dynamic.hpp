@@ -19,10 +19,11 @@ namespace skim::inline v0 {
 
 /// Draws ids with probability proportional to weights that may change between any two draws.
 ///
-/// Sixteen consecutive weights, one cache line, form a block. Blocks are kept in groups whose totals
-/// share their power of two. A draw picks a group by its total, then uniform members of it until one
-/// is accepted, with probability at least 1/2, then an item by a search in the block's prefix sums.
-/// A change adds up one block and sometimes moves it to another group: nothing depends on n.
+/// Sixteen consecutive weights, one cache line, form a block. Blocks are kept in groups of like
+/// total, two groups an octave. A draw picks a group by its total, then uniform members of it until
+/// one is accepted, which the first is with probability 2/3 or more, then an item by a search in
+/// the block's prefix sums. A change adds up one block and sometimes moves it to another group:
+/// nothing depends on n.
 ///
 /// Totals cannot drift. A block is added up from its weights each time; its total is rounded up to
 /// an integer mantissa of 31 bits, groups add up integers, and what was rounded up is refused when
@@ -30,9 +31,9 @@ namespace skim::inline v0 {
 ///
 /// Shape:   float weights (n), finite, non-negative; ids in [0, n), n < 2^32.
 /// Memory:  5 n bytes, up to 6 n with the slack of growing lists.
-/// Cost:    update, insert and erase O(1) amortised; draw expected O(1), less than 2 tries on average,
-///          and a walk over the groups that hold the mass. G, the number of groups in use, is at most
-///          281 and about 5 for weights of one kind; a group that empties or fills anew costs O(G).
+/// Cost:    update, insert and erase O(1) amortised; draw expected O(1): at most 3/2 tries, and a
+///          walk over the groups in use. Their number G is at most 562 and about 5 for weights of
+///          one kind; a group that empties or fills anew costs O(G).
 /// Error:   each probability is exact to (G + 16) 2^-53 in absolute terms. A zero weight is never
 ///          drawn.
 /// Threads: const members may run at once; give each thread its own generator.
@@ -87,11 +88,13 @@ class dynamic_sampler {
 
  private:
   static constexpr std::size_t block_size = 16;
-  // A positive total is at most mantissa * 2^(group - 180), the mantissa in [2^30, 2^31]; group 0 holds
-  // the blocks of total 0, so that every block is a member somewhere.
-  static constexpr std::size_t group_count = 282;
-  // Totals a draw looks at without branching: four octaves hold nearly all blocks of most data.
-  static constexpr std::size_t head = 4;
+  // An octave has 2^split_bits groups, so that a try seldom fails. A total is at most mantissa *
+  // unit_of(group), the mantissa in [2^30, 2^31]; group 0 holds the blocks of total 0, so that every
+  // block is a member somewhere.
+  static constexpr unsigned split_bits = 1;
+  static constexpr std::size_t group_count = (281u << split_bits) + 1;
+  // Totals a draw looks at without branching: three octaves hold nearly all blocks of most data.
+  static constexpr std::size_t head = 6;
 
   struct decomposed {
     std::uint32_t mantissa = 0;
@@ -110,7 +113,8 @@ class dynamic_sampler {
     std::uint32_t rank = 0;  // place in active_ and totals_, if there are members
   };
   [[nodiscard]] static decomposed decompose(double total) noexcept;
-  [[nodiscard]] static double unit_of(std::size_t group) noexcept;
+  [[nodiscard]] static double unit_of(std::uint32_t index) noexcept;
+  [[nodiscard]] static std::uint64_t limit_of(std::uint32_t index) noexcept;
   void check(id_t i, float weight) const;
   void make_groups();
   void resize_room(std::uint32_t index, std::size_t size);
@@ -123,7 +127,7 @@ class dynamic_sampler {
   template <random_source G>
   [[nodiscard]] std::uint32_t draw_group(G& g) const noexcept;
   [[nodiscard]] std::optional<id_t> pick(std::uint32_t index, std::uint32_t block,
-                                         std::uint64_t fraction) const noexcept;
+                                         std::uint64_t point) const noexcept;
 
   std::size_t size_ = 0;
   aligned_vector<float> weights_;      // whole blocks, the last one filled up with zeros

@@ -26,18 +26,27 @@
 namespace skim::inline v0 {
 
 inline dynamic_sampler::decomposed dynamic_sampler::decompose(double total) noexcept {
-  // A sum of floats is a normal double: 2^-149 at least. Its biased exponent 874 becomes group 1.
+  // A sum of floats is a normal double: 2^-149 at least, whose biased exponent is 874.
   const auto bits = std::bit_cast<std::uint64_t>(total);
   const std::uint64_t fraction = (bits & 0xfffffffffffffu) | 0x10000000000000u;
   const auto mantissa = static_cast<std::uint32_t>((fraction + 0x3fffff) >> 22);  // upwards
-  const auto index = static_cast<std::uint32_t>(bits >> 52) - 873;
+  const auto index =
+      static_cast<std::uint32_t>(bits >> (52 - split_bits)) - ((874u << split_bits) - 1);
   return bits == 0 ? decomposed{} : decomposed{mantissa, index};
 }
 
 /// Weight of one unit of mantissa in a group.
-inline double dynamic_sampler::unit_of(std::size_t index) noexcept {
-  // 2^(index - 180), a normal double, by its bits.
-  return std::bit_cast<double>((static_cast<std::uint64_t>(index) + (1023 - 180)) << 52);
+inline double dynamic_sampler::unit_of(std::uint32_t index) noexcept {
+  // Biased exponent as above, less the 30 bits of the mantissa; still a normal double.
+  const std::uint32_t exponent = ((index + ((874u << split_bits) - 1)) >> split_bits) - 30;
+  return std::bit_cast<double>(static_cast<std::uint64_t>(exponent) << 52);
+}
+
+/// Upper end of a group's totals, in 2^-32 units of mantissa.
+inline std::uint64_t dynamic_sampler::limit_of(std::uint32_t index) noexcept {
+  constexpr std::uint32_t parts = 1u << split_bits;
+  const std::uint32_t part = (index + parts - 1) % parts;
+  return std::uint64_t{parts + part + 1} << (62 - split_bits);
 }
 
 inline void dynamic_sampler::check(id_t i, float weight) const {
@@ -222,25 +231,25 @@ template <random_source G>
 std::uint32_t dynamic_sampler::draw_group(G& g) const noexcept {
   // Beyond the active groups totals are zero.
   const double* const totals = totals_.data();
-  const double first = totals[0], second = first + totals[1], third = second + totals[2],
-               fourth = third + totals[3];
-  double sum = fourth;
+  const double s0 = totals[0], s1 = s0 + totals[1], s2 = s1 + totals[2], s3 = s2 + totals[3],
+               s4 = s3 + totals[4], s5 = s4 + totals[5];
+  double sum = s5;
   const std::size_t size = active_.size();
   for (std::size_t r = head; r < size; ++r) sum += totals[r];
   const double at = uniform(g) * sum;  // below the sum, also when rounded
-  std::size_t rank = (at >= first ? 1u : 0u) + (at >= second ? 1u : 0u) + (at >= third ? 1u : 0u) +
-                     (at >= fourth ? 1u : 0u);
+  const auto passed = [at](double reached) { return at >= reached ? 1u : 0u; };
+  std::size_t rank = passed(s0) + passed(s1) + passed(s2) + passed(s3) + passed(s4) + passed(s5);
   if (rank == head) [[unlikely]]
-    for (double reached = fourth + totals[rank]; at >= reached; reached += totals[rank]) ++rank;
+    for (double reached = s5 + totals[rank]; at >= reached; reached += totals[rank]) ++rank;
   return active_[rank];
 }
 
-/// The item at this fraction of 2^64 of the group's upper end; nothing if that lies in what the
-/// block's total was rounded up by.
+/// The item at this point of the block's total, in 2^-32 units of mantissa; nothing if that lies in
+/// what the total was rounded up by.
 inline std::optional<id_t> dynamic_sampler::pick(std::uint32_t index, std::uint32_t block,
-                                                 std::uint64_t fraction) const noexcept {
+                                                 std::uint64_t point) const noexcept {
   const double at =
-      static_cast<double>(static_cast<std::int64_t>(fraction >> 11)) * (unit_of(index) * 0x1p-22);
+      static_cast<double>(static_cast<std::int64_t>(point >> 10)) * (unit_of(index) * 0x1p-22);
   const std::uint32_t rank =
       detail::block_rank(weights_.data() + std::size_t{block} * block_size, at);
   if (rank == block_size) [[unlikely]]
@@ -254,11 +263,13 @@ std::optional<id_t> dynamic_sampler::draw(G& g) const noexcept {
   for (;;) {
     const std::uint32_t index = draw_group(g);
     const group& in = groups_[index];
+    const std::uint64_t limit = limit_of(index);
     for (;;) {
       const auto [slot, fraction] = detail::wide_multiply(g(), in.size);
       const member m = in.room[static_cast<std::size_t>(slot)];
-      if ((fraction >> 33) >= m.mantissa) continue;
-      if (const auto i = pick(index, m.block, fraction)) [[likely]]
+      const std::uint64_t point = detail::wide_multiply(fraction, limit).high;
+      if ((point >> 32) >= m.mantissa) continue;
+      if (const auto i = pick(index, m.block, point)) [[likely]]
         return i;
       break;
     }
@@ -270,7 +281,7 @@ std::size_t dynamic_sampler::draw(G& g, std::span<id_t> out) const noexcept {
   if (active_.empty()) return 0;
   struct attempt {
     std::uint32_t group = 0, block = 0;
-    std::uint64_t fraction = 0;
+    std::uint64_t point = 0;
     const member* candidate = nullptr;
   };
   constexpr std::size_t batch = 32;
@@ -284,7 +295,7 @@ std::size_t dynamic_sampler::draw(G& g, std::span<id_t> out) const noexcept {
         attempt& a = attempts[k];
         const group& in = groups_[a.group];
         const auto [slot, fraction] = detail::wide_multiply(g(), in.size);
-        a.fraction = fraction;
+        a.point = detail::wide_multiply(fraction, limit_of(a.group)).high;
         a.candidate = in.room.data() + slot;
         SKIM_PREFETCH(a.candidate);
       }
@@ -295,11 +306,11 @@ std::size_t dynamic_sampler::draw(G& g, std::span<id_t> out) const noexcept {
         SKIM_PREFETCH(weights_.data() + std::size_t{m.block} * block_size);
         attempts[k] = attempts[accepted];
         attempts[accepted] = a;
-        accepted += (a.fraction >> 33) < m.mantissa ? 1u : 0u;
+        accepted += (a.point >> 32) < m.mantissa ? 1u : 0u;
       }
     }
     for (std::size_t k = 0; k < count; ++k)
-      if (const auto i = pick(attempts[k].group, attempts[k].block, attempts[k].fraction))
+      if (const auto i = pick(attempts[k].group, attempts[k].block, attempts[k].point))
         out[first++] = *i;
   }
   return out.size();
