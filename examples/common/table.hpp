@@ -149,7 +149,7 @@ class text_table {
 /// 60000 as "60,000".
 [[nodiscard]] inline std::string grouped(std::size_t count) {
   std::string digits = std::to_string(count);
-  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (std::size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return digits;
 }
 

@@ -46,10 +46,10 @@ problem load_rare_events(const importance_settings& s) {
 void check(const problem& p, const importance_settings& s) {
   const dataset& train = p.train;
   if (train.kind != label_kind::classes && train.kind != label_kind::targets)
-    throw data_error::in_file(train.name,
-                              std::string("rows have ") +
-                                  (train.kind == label_kind::none ? "no label" : "several labels") +
-                                  ", wanted one label or number each");
+    throw data_error::in_file(
+        train.name, std::string("rows have ") +
+                        (train.kind == label_kind::none ? "no label" : "several labels or none") +
+                        ", wanted one label or number each");
   if (train.kind == label_kind::classes && train.classes < 2)
     throw data_error::in_file(train.name, "labels of one class only, wanted two or more");
   // Samplers of a stream choose among pool x batch examples at a time, and the sketch's hashes are fitted

@@ -34,23 +34,22 @@ string(ASCII 31 139 8 8 1 1 1 1 2 3 97 98 99 _gzip) # ends inside its header
 file(WRITE "${_d}/cut.csv.gz" "${_gzip}")
 
 set(_quick --seconds 0.01 --seeds 1 --batch 8 --hidden 8 --pool 2)
-set(_classes --train "${_d}/classes.csv" --test "${_d}/classes.csv" ${_quick})
+set(_files --train "${_d}/classes.csv" --test "${_d}/classes.csv")
+set(_classes ${_files} ${_quick})
 function(_importance name)
   skim_example_test(train_importance "${name}" ${ARGN})
 endfunction()
 
 _importance("classes" MATCHES "nadaraya-watson" ARGS ${_classes})
-_importance("two seeds" MATCHES "standard error" ARGS ${_classes} --seeds 2)
+_importance("two seeds" MATCHES "standard error" ARGS ${_files} --seconds 0.01 --seeds 2 --batch 8)
 _importance("numbers" MATCHES "regression.*test RMSE"
   ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --task regression ${_quick})
 _importance("sparse" MATCHES "3 sparse, 3 classes"
   ARGS --train "${_d}/sparse.svm" --test "${_d}/sparse.svm" ${_quick})
 _importance("a stream" MATCHES "as a stream.*one pass over the stream"
-  ARGS --train "${_d}/classes.csv" --test "${_d}/classes.csv" --stream --seeds 1 --batch 8
-    --hidden 8 --pool 2)
+  ARGS ${_files} --stream --seeds 1 --batch 8 --hidden 8 --pool 2)
 _importance("epochs and figures" MATCHES "figures: "
-  ARGS --train "${_d}/classes.csv" --test "${_d}/classes.csv" --epochs 2 --seeds 1 --batch 8
-    --json "${_d}/figures.json")
+  ARGS ${_files} --epochs 2 --seeds 1 --batch 8 --json "${_d}/figures.json")
 find_program(SKIM_GNUPLOT gnuplot)
 if(SKIM_GNUPLOT)
   _importance("a chart" MATCHES "curves: " ARGS ${_classes} --plot "${_d}/curves.svg")
@@ -94,7 +93,7 @@ _importance("a training set alone" RESULT 2 MATCHES "--train and --test: got one
 _importance("two data sets" RESULT 2 MATCHES "--dataset: got .* besides --train"
   ARGS ${_classes} --dataset fashion-mnist)
 _importance("too many weights" RESULT 2 MATCHES "--hidden: got a network of 268,435,456 weights"
-  ARGS ${_classes} --hidden 100000,100000)
+  ARGS ${_files} --hidden 100000,100000)
 _importance("a rate too high" RESULT 2
   MATCHES "--learning-rate: got 1e.30, wanted a lower one: .*the loss is not finite after"
   ARGS ${_classes} --learning-rate 1e30)
@@ -111,7 +110,7 @@ endforeach()
 _importance("an empty folder" RESULT 2 MATCHES "no data set in this folder"
   ARGS --dataset "${_d}/empty" ${_quick})
 _importance("a short stream" RESULT 2 MATCHES "600 rows, wanted at least 800 for a first choice"
-  ARGS ${_classes} --stream --pool 100)
+  ARGS ${_files} --stream --batch 8 --pool 100)
 
 _importance("a folder there is not" RESULT 2 MATCHES "there is no folder"
   ARGS ${_classes} --json "${_d}/absent/figures.json")
