@@ -41,8 +41,8 @@ skim::fern_family ferns(std::size_t d, std::size_t hashes, std::size_t bits, std
 void per_example(benchmark::State& state, std::size_t examples, double bytes) {
   const auto n = static_cast<double>(state.iterations()) * static_cast<double>(examples);
   state.SetItemsProcessed(static_cast<std::int64_t>(n));
-  state.counters["ns/example"] =
-      benchmark::Counter(n * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["per_example"] =
+      benchmark::Counter(n, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
   state.counters["GB/s"] = benchmark::Counter(n * bytes * 1e-9, benchmark::Counter::kIsRate);
 }
 
@@ -103,8 +103,8 @@ void fern_hash(benchmark::State& state) {
     benchmark::ClobberMemory();
   }
   per_example(state, batch, static_cast<double>(d * sizeof(float)));
-  state.counters["ns/bit"] = benchmark::Counter(
-      static_cast<double>(state.iterations()) * static_cast<double>(batch * r * bits) * 1e-9,
+  state.counters["per_bit"] = benchmark::Counter(
+      static_cast<double>(state.iterations()) * static_cast<double>(batch * r * bits),
       benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(fern_hash)

@@ -130,8 +130,8 @@ class fern_family {
   [[nodiscard]] double below(std::size_t j, float x) const noexcept;
   void check_used(std::span<const float> x, std::size_t row) const;
   template <class Arch>
-  void hash_block(const float* const* rows, std::size_t count, float* lanes,
-                  code_t* codes) const noexcept;
+  [[nodiscard]] bool hash_block(const float* const* rows, std::size_t count, float* lanes,
+                                code_t* codes) const noexcept;
   void hash_sparse(sparse_row x, code_t* codes) const noexcept;
   template <class Column>
   static distribution fit_columns(std::size_t rows, std::size_t cols, const params& p,

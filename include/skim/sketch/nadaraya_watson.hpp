@@ -90,6 +90,13 @@ struct regression_cell<2> {
 
 struct regression_totals {  // over the stream, in stored units
   double weight = 0, sum = 0, square = 0, weight_square = 0;
+
+  void insert(double w, double y) noexcept {
+    weight += w;
+    sum += w * y;
+    square += w * y * y;
+    weight_square += w * w;
+  }
 };
 
 }  // namespace detail

@@ -96,7 +96,7 @@ class cached_codes {
     std::size_t i = 0;
     for (; i + block <= values.size(); i += block)
       for (std::size_t k = 0; k < block; ++k) worst[k] = std::max(worst[k], values[i + k]);
-    for (; i < values.size(); ++i) worst[0] = std::max(worst[0], values[i]);
+    for (const T v : values.subspan(i)) worst[0] = std::max(worst[0], v);
     return *std::max_element(worst.begin(), worst.end());
   }
 

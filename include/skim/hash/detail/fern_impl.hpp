@@ -7,10 +7,10 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <utility>
 
+#include "skim/core/aligned.hpp"
 #include "skim/core/error.hpp"
 #include "skim/core/mix.hpp"
 #include "skim/hash/fern.hpp"
@@ -21,8 +21,11 @@ namespace skim::inline v0 {
 
 namespace detail {
 
-inline constexpr std::size_t fern_lanes = 16;  // points hashed side by side
+// Points hashed side by side. More than 16, or compilers unroll the loops over them before they could
+// make vectors of them.
+inline constexpr std::size_t fern_lanes = 32;
 inline constexpr std::size_t fern_block = 16;  // coordinates of a cache line
+inline constexpr std::size_t fern_staged_codes = std::size_t{1} << 15;
 
 inline void check_fern_params(const fern_params& p) {
   if (p.hashes == 0 || p.bits == 0 || p.bits > 32 || p.hashes > (std::size_t{1} << 22) / p.bits) {
@@ -247,23 +250,36 @@ inline void fern_family::hash(std::span<const float> x, std::span<code_t> codes,
 }
 
 // Up to fern_lanes points side by side. The coordinates in use are transposed to lanes (slot, point),
-// then each feature is one broadcast, one comparison and one shifted addition for all points.
+// then each feature is one broadcast, one comparison and one shifted addition for all points. Returns
+// whether all that was read is finite.
 template <class Arch>
-void fern_family::hash_block(const float* const* rows, std::size_t count,
+bool fern_family::hash_block(const float* const* rows, std::size_t count,
                              float* SKIM_RESTRICT lanes,
                              code_t* SKIM_RESTRICT codes) const noexcept {
   constexpr std::size_t n = detail::fern_lanes;
-  std::array<const float*, n> from;
-  for (std::size_t i = 0; i < n; ++i) from[i] = rows[i < count ? i : 0];
   const id_t* SKIM_RESTRICT used = used_.data();
-  for (std::size_t u = 0; u < used_.size(); ++u) {
-    const std::size_t j = used[u];
-    for (std::size_t i = 0; i < n; ++i) lanes[u * n + i] = from[i][j];
+  const std::size_t n_used = used_.size();
+  for (std::size_t i = 0; i < n; i += 4) {  // four rows' addresses stay in registers
+    const auto from = [&](std::size_t k) { return rows[i + k < count ? i + k : 0]; };
+    const float *x0 = from(0), *x1 = from(1), *x2 = from(2), *x3 = from(3);
+    float* SKIM_RESTRICT to = lanes + i;
+    for (std::size_t u = 0; u < n_used; ++u) {
+      const std::size_t j = used[u];
+      to[u * n] = x0[j];
+      to[u * n + 1] = x1[j];
+      to[u * n + 2] = x2[j];
+      to[u * n + 3] = x3[j];
+    }
   }
+  // An exponent of all ones carries into the sign when one is added to it.
+  std::uint32_t any = 0;
+  for (std::size_t v = 0; v < n_used * n; ++v)
+    any |= (std::bit_cast<std::uint32_t>(lanes[v]) & 0x7f800000u) + 0x00800000u;
   const feature* SKIM_RESTRICT f = features_.data();
   const std::size_t hashes = params_.hashes, bits = params_.bits;
   for (std::size_t r = 0; r < hashes; ++r) {
-    alignas(cache_line) std::array<code_t, n> code{};
+    alignas(cache_line) std::array<code_t, n> code;
+    for (std::size_t i = 0; i < n; ++i) code[i] = 0;
     std::size_t k = 0;
     for (; k + 4 <= bits; k += 4, f += 4) {  // four at a time: codes pass through memory less often
       const float* SKIM_RESTRICT x0 = lanes + f[0].slot * n;
@@ -283,6 +299,7 @@ void fern_family::hash_block(const float* const* rows, std::size_t count,
     }
     for (std::size_t i = 0; i < count; ++i) codes[i * hashes + r] = code[i];
   }
+  return (any >> 31) == 0;
 }
 
 inline void fern_family::hash(matrix_view<const float> x, std::span<code_t> codes,
@@ -291,16 +308,24 @@ inline void fern_family::hash(matrix_view<const float> x, std::span<code_t> code
     SKIM_THROW(invalid_input, detail::concat("fern_family::hash: got points of dimension ",
                                              x.cols(), ", wanted ", dim_));
   detail::check_codes("fern_family::hash", codes, x.rows(), params_.hashes);
-  for (std::size_t i = 0; i < x.rows(); ++i) check_used(x.row(i), i);
+  // Nothing may be written before everything is known to be finite: small batches go through scratch
+  // memory, large ones are looked through first.
+  const bool staged = codes.size() <= detail::fern_staged_codes;
+  for (std::size_t i = 0; i < x.rows() && !staged; ++i) check_used(x.row(i), i);
   auto frame = ws.frame();
   const std::span<float> lanes = frame.take<float>(used_.size() * detail::fern_lanes);
+  const std::span<code_t> out = staged ? frame.take<code_t>(codes.size()) : codes;
+  bool finite = true;
   for (std::size_t i = 0; i < x.rows(); i += detail::fern_lanes) {
     const std::size_t count = std::min(detail::fern_lanes, x.rows() - i);
     std::array<const float*, detail::fern_lanes> rows;
     for (std::size_t k = 0; k < count; ++k) rows[k] = x.row(i + k).data();
-    hash_block<simd::default_arch>(rows.data(), count, lanes.data(),
-                                   codes.data() + i * params_.hashes);
+    finite &= hash_block<simd::default_arch>(rows.data(), count, lanes.data(),
+                                             out.data() + i * params_.hashes);
   }
+  if (!staged) return;
+  for (std::size_t i = 0; i < x.rows() && !finite; ++i) check_used(x.row(i), i);
+  std::copy(out.begin(), out.end(), codes.begin());
 }
 
 inline void fern_family::hash_sparse(sparse_row x, code_t* codes) const noexcept {

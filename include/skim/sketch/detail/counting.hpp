@@ -24,7 +24,9 @@
 
 namespace skim::inline v0::detail {
 
-inline constexpr std::size_t lanes = 16;      // examples side by side
+// Examples side by side. More than 16, or compilers unroll the loops over them before they could make
+// vectors of them.
+inline constexpr std::size_t lanes = 32;
 inline constexpr std::size_t row_chunk = 16;  // rows of cells at a time
 inline constexpr std::size_t codes_ahead =
     2 * lanes;  // examples from a prefetch of codes to its use

@@ -26,7 +26,9 @@ namespace detail {
 template <class Arch, std::size_t Moments, class Source, class Address>
 void insert_regression(regression_cell<Moments>* SKIM_RESTRICT cells, std::size_t rows,
                        Address address, const Source& source, const float* SKIM_RESTRICT scores,
-                       const float* SKIM_RESTRICT weights, double inverse_scale) noexcept {
+                       const float* SKIM_RESTRICT weights, double inverse_scale,
+                       regression_totals& totals) noexcept {
+  regression_totals total = totals;
   const std::size_t n = source.size();
   cell_block at;
   for (std::size_t first = 0; first < n; first += lanes) {
@@ -39,6 +41,7 @@ void insert_regression(regression_cell<Moments>* SKIM_RESTRICT cells, std::size_
         const std::size_t i = first + e;
         const double w = weights == nullptr ? 1.0 : static_cast<double>(weights[i]);
         const double y = scores[i], stored = w * inverse_scale;
+        if (r == 0) total.insert(stored, y);
         regression_cell<Moments> add;
         add.weight = static_cast<float>(stored);
         add.sum = static_cast<float>(stored * y);
@@ -59,6 +62,7 @@ void insert_regression(regression_cell<Moments>* SKIM_RESTRICT cells, std::size_
       }
     }
   }
+  totals = total;
 }
 
 // Shrunk ratios of `lanes` examples side by side: cells are copied to (row, example), then each row
@@ -204,21 +208,13 @@ void nadaraya_watson_sketch<Family, Moments>::insert_from(const Source& source,
   columns_.with_addresses([&](auto address) {
     detail::insert_regression<simd::default_arch>(
         cells_.cells().data(), rows(), address, source, scores.data(),
-        weights.empty() ? nullptr : weights.data(), inverse);
+        weights.empty() ? nullptr : weights.data(), inverse, totals_);
   });
-  const auto add = [&](detail::regression_totals& t, std::size_t i) {
-    const double w = (weights.empty() ? 1.0 : static_cast<double>(weights[i])) * inverse;
-    const double y = scores[i];
-    t.weight += w;
-    t.sum += w * y;
-    t.square += w * y * y;
-    t.weight_square += w * w;
-  };
-  detail::regression_totals total = totals_;
-  for (std::size_t i = 0; i < scores.size(); ++i) add(total, i);
-  totals_ = total;
-  if (!class_totals_.empty())
-    for (std::size_t i = 0; i < scores.size(); ++i) add(class_totals_[source.label(i)], i);
+  if (class_totals_.empty()) return;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const double w = weights.empty() ? 1.0 : static_cast<double>(weights[i]);
+    class_totals_[source.label(i)].insert(w * inverse, scores[i]);
+  }
 }
 
 template <hash_family Family, std::size_t Moments>
