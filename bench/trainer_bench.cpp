@@ -11,7 +11,7 @@
 #include <Eigen/Core>
 #include <benchmark/benchmark.h>
 
-#include "examples/common/mlp.hpp"
+#include "common/mlp.hpp"
 #include "skim/core/aligned.hpp"
 #include "skim/core/random.hpp"
 

@@ -14,10 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include "examples/common/flush_denormals.hpp"
-#include "examples/common/gemm.hpp"
-#include "examples/common/loss.hpp"
-#include "examples/common/optimizer.hpp"
+#include "common/flush_denormals.hpp"
+#include "common/gemm.hpp"
+#include "common/loss.hpp"
+#include "common/optimizer.hpp"
 #include "skim/core/aligned.hpp"
 #include "skim/core/archive.hpp"
 #include "skim/core/error.hpp"

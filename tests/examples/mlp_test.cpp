@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The trainer of the examples: gradients, losses, optimisers, and that a step allocates nothing.
-#include "examples/common/mlp.hpp"
+#include "common/mlp.hpp"
 
 #include <atomic>
 #include <cmath>
@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "examples/common/schedule.hpp"
-#include "examples/common/stopwatch.hpp"
+#include "common/schedule.hpp"
+#include "common/stopwatch.hpp"
 #include "support/catch.hpp"
 
 // Every allocation of this program passes here, Eigen's included, where the C library lets us in.

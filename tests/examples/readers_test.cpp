@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "data/load.hpp"
-#include "examples/files.hpp"
+#include "files.hpp"
 #include "support/catch.hpp"
 
 using namespace std::string_literals;
