@@ -36,7 +36,8 @@ namespace skim::inline v0 {
 struct nadaraya_watson_sampler_params {
   std::size_t hashes = 4;  ///< R, rows of the sketch; for the built-in ferns
   std::size_t bits = 8;    ///< K, features a hash; for the built-in ferns, at most 16
-  std::size_t run = 1;     ///< features drawn from one 16 neighbouring coordinates; see fern_params
+  std::size_t run =
+      1;  ///< features drawn from 16 neighbouring coordinates at a time: fewer lines read
   std::size_t fit_rows = 500;  ///< examples the ferns' thresholds are taken from
   std::size_t width = 2048;    ///< W, cells a row of the sketch; a power of two
   std::size_t pool = 8;        ///< candidates scored for each example drawn
@@ -320,7 +321,7 @@ template <class Family>
 template <hash_family Family>
 void hash_to_16_bits(const Family& family, matrix_view<const float> points,
                      std::span<std::uint16_t> codes, std::span<const id_t> fetch, workspace& ws) {
-  constexpr std::size_t chunk = 16;
+  constexpr std::size_t chunk = 32;
   const std::size_t hashes = family.num_hashes(), n = points.rows();
   auto frame = ws.frame();
   const auto wide = frame.template take<code_t>(chunk * hashes);

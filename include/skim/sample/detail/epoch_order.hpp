@@ -82,18 +82,24 @@ class epoch_order {
   void take_of_epoch(std::span<id_t> out) noexcept {
     constexpr std::size_t ahead = 32;
     std::array<std::size_t, ahead> place;
+    random_engine engine = engine_;  // locals stay in registers
+    id_t* SKIM_RESTRICT order = order_.data();
+    const std::size_t n = order_.size();
+    std::size_t at = next_;
     for (std::size_t first = 0; first < out.size(); first += ahead) {
       const std::size_t count = std::min(ahead, out.size() - first);
       for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t at = next_ + i;
-        place[i] = at + static_cast<std::size_t>(uniform_below(engine_, order_.size() - at));
-        SKIM_PREFETCH(order_.data() + place[i]);
+        place[i] = at + i + static_cast<std::size_t>(uniform_below(engine, n - at - i));
+        SKIM_PREFETCH(order + place[i]);
       }
-      for (std::size_t i = 0; i < count; ++i, ++next_) {
-        std::swap(order_[next_], order_[place[i]]);
-        out[first + i] = order_[next_];
+      for (std::size_t i = 0; i < count; ++i, ++at) {
+        const id_t taken = order[place[i]];
+        order[place[i]] = order[at];
+        out[first + i] = order[at] = taken;
       }
     }
+    next_ = at;
+    engine_ = engine;
   }
 
   std::vector<id_t> order_;
