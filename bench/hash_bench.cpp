@@ -8,8 +8,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "bench/support/data.hpp"
-#include "bench/support/limits.hpp"
+#include "support/data.hpp"
+#include "support/limits.hpp"
 #include "skim/core/workspace.hpp"
 #include "skim/hash/sign_projection.hpp"
 #include "skim/linalg/gemm.hpp"

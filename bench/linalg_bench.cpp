@@ -9,8 +9,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "bench/support/data.hpp"
-#include "bench/support/limits.hpp"
+#include "support/data.hpp"
+#include "support/limits.hpp"
 #include "skim/core/aligned.hpp"
 #include "skim/linalg/dot.hpp"
 #include "skim/linalg/gemm.hpp"
