@@ -8,12 +8,12 @@
 
 #include <benchmark/benchmark.h>
 
-#include "support/data.hpp"
-#include "support/limits.hpp"
 #include "skim/core/workspace.hpp"
 #include "skim/hash/sign_projection.hpp"
 #include "skim/linalg/gemm.hpp"
 #include "skim/linalg/simd.hpp"
+#include "support/data.hpp"
+#include "support/limits.hpp"
 
 namespace {
 

@@ -9,14 +9,14 @@
 
 #include <benchmark/benchmark.h>
 
-#include "support/data.hpp"
-#include "support/limits.hpp"
 #include "skim/core/aligned.hpp"
 #include "skim/linalg/dot.hpp"
 #include "skim/linalg/gemm.hpp"
 #include "skim/linalg/hadamard.hpp"
 #include "skim/linalg/hamming.hpp"
 #include "skim/linalg/simd.hpp"
+#include "support/data.hpp"
+#include "support/limits.hpp"
 
 namespace {
 

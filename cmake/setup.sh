@@ -78,7 +78,8 @@ skim_install() {
   skim_sudo=""
   if ! command -v apt-get >/dev/null 2>&1; then
     skim_die "skim needs what this machine does not have:$skim_list
-Install it with the machine's package manager and try again."
+Install it with the machine's package manager and try again; with SKIM_SKIP_INSTALL=1 CMake fetches the
+libraries among them itself."
   fi
   if [ "$(id -u)" -ne 0 ]; then
     # Without a terminal nobody can type a password.
