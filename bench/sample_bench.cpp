@@ -173,6 +173,21 @@ class fenwick_tree {
   double total_ = 0;
 };
 
+/// The limit of updates: changing one random word in place.
+void limit_change(benchmark::State& state) {
+  std::vector<std::uint64_t> words(size_of(state));
+  const changes c(words.size());
+  std::size_t k = 0;
+  for (auto _ : state) {
+    words[c.ids[k]] += k;
+    benchmark::ClobberMemory();
+    k = (k + 1) % changes::count;
+  }
+  benchmark::DoNotOptimize(words.data());
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(limit_change)->Name("sample/limit_change_of_word")->Apply(decades);
+
 template <class Sampler>
 void update(benchmark::State& state) {
   const std::vector<float> w = exponential_weights(size_of(state));

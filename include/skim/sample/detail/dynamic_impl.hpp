@@ -10,43 +10,42 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
-#include "skim/sample/detail/block16.hpp"
 #include "skim/sample/detail/weights.hpp"
 #include "skim/sample/detail/wide_multiply.hpp"
 #include "skim/sample/dynamic.hpp"
 
 namespace skim::inline v0 {
 
-inline dynamic_sampler::decomposed dynamic_sampler::decompose(double total) noexcept {
-  // A sum of floats is a normal double: 2^-149 at least, whose biased exponent is 874.
-  const auto bits = std::bit_cast<std::uint64_t>(total);
-  const std::uint64_t fraction = (bits & 0xfffffffffffffu) | 0x10000000000000u;
-  const auto mantissa = static_cast<std::uint32_t>((fraction + 0x3fffff) >> 22);  // upwards
-  const auto index =
-      static_cast<std::uint32_t>(bits >> (52 - split_bits)) - ((874u << split_bits) - 1);
-  return bits == 0 ? decomposed{} : decomposed{mantissa, index};
+SKIM_ALWAYS_INLINE dynamic_sampler::decomposed dynamic_sampler::decompose(float weight) noexcept {
+  // The group has the weight's exponent and the first bit of its mantissa.
+  const auto bits = std::bit_cast<std::uint32_t>(weight);
+  constexpr std::uint32_t top = 0x800000u;
+  if (bits - 1 < top - 1) [[unlikely]] {
+    // Subnormal floats are normal as doubles: 2^-149, the smallest, has the biased exponent 874.
+    const auto wide = std::bit_cast<std::uint64_t>(static_cast<double>(weight));
+    return {static_cast<std::uint32_t>(wide >> 51) - (2 * 874 - 1),
+            (static_cast<std::uint32_t>(wide >> 29) & (top - 1)) | top};
+  }
+  return {bits == 0 ? 0 : (bits >> 22) + 45, (bits & (top - 1)) | top};
 }
 
-/// Weight of one unit of mantissa in a group.
-inline double dynamic_sampler::unit_of(std::uint32_t index) noexcept {
-  // Biased exponent as above, less the 30 bits of the mantissa; still a normal double.
-  const std::uint32_t exponent = ((index + ((874u << split_bits) - 1)) >> split_bits) - 30;
-  return std::bit_cast<double>(static_cast<std::uint64_t>(exponent) << 52);
+/// Power of two below the weights of a group.
+inline double dynamic_sampler::octave_of(std::uint32_t index) noexcept {
+  const std::uint64_t exponent = (index + (2 * 874 - 1)) / 2;
+  return std::bit_cast<double>(exponent << 52);
 }
 
-/// Upper end of a group's totals, in 2^-32 units of mantissa.
-inline std::uint64_t dynamic_sampler::limit_of(std::uint32_t index) noexcept {
-  constexpr std::uint32_t parts = 1u << split_bits;
-  const std::uint32_t part = (index + parts - 1) % parts;
-  return std::uint64_t{parts + part + 1} << (62 - split_bits);
+/// Upper end of the weights of a group.
+inline double dynamic_sampler::limit_of(std::uint32_t index) noexcept {
+  return octave_of(index) * (index % 2 == 0 ? 2.0 : 1.5);
 }
 
 inline void dynamic_sampler::check(id_t i, float weight) const {
@@ -60,106 +59,159 @@ inline void dynamic_sampler::check(id_t i, float weight) const {
 
 inline void dynamic_sampler::make_groups() {
   if (!groups_.empty()) return;
-  std::vector<group> fresh(group_count);
+  aligned_vector<group> fresh(group_count);
+  resize_room(fresh[0], 8);  // free cells lead here
+  for (std::uint32_t index = 1; index < group_count; ++index)
+    fresh[index].scale = limit_of(index) * 0x1p-53;
+  fresh[0].most = std::numeric_limits<std::uint32_t>::max();
+  cells_.resize(cell_count);
+  bases_.resize(group_count);
   active_.reserve(group_count);
-  totals_.resize(head + group_count);
   groups_.swap(fresh);
 }
 
 /// Leaves the members as they are.
-inline void dynamic_sampler::resize_room(std::uint32_t index, std::size_t size) {
-  group& in = groups_[index];
+inline void dynamic_sampler::resize_room(group& in, std::size_t size) {
   aligned_vector<member> room(size);
   std::copy_n(in.room.begin(), in.size, room.begin());
   in.room.swap(room);
 }
 
-inline void dynamic_sampler::refresh(std::uint32_t index) noexcept {
-  const group& in = groups_[index];
-  totals_[in.rank] = static_cast<double>(static_cast<std::int64_t>(in.mantissas)) * unit_of(index);
+inline void dynamic_sampler::grow_room(group& in) {
+  resize_room(in, in.room.size() + in.room.size() / 4 + 8);
 }
 
-/// After active_ has changed at this rank.
-inline void dynamic_sampler::renumber(std::size_t first_rank) noexcept {
-  for (std::size_t r = first_rank; r < active_.size(); ++r) {
-    groups_[active_[r]].rank = static_cast<std::uint32_t>(r);
-    refresh(active_[r]);
-  }
-  totals_[active_.size()] = 0;
+/// Bounds and width from the number of cells. Pre: no more than all of them.
+inline void dynamic_sampler::fit(std::uint32_t index) noexcept {
+  group& in = groups_[index];
+  // The unit's mantissa has 8 bits, so that this and the width are exact.
+  double slots = 3 * unit_ / limit_of(index);
+  constexpr double any = std::numeric_limits<std::uint32_t>::max();
+  in.most = static_cast<std::uint32_t>(std::min(in.cells * slots, any));
+  in.faint = 0;
+  for (; slots >= 0x1p40; slots *= 0x1p-8) in.faint = static_cast<std::uint16_t>(in.faint + 8);
+  in.width = static_cast<std::uint64_t>(
+      static_cast<std::int64_t>(slots * static_cast<double>(1u << (cell_bits + width_bits))));
 }
 
-/// Pre: there is room.
-inline void dynamic_sampler::join(decomposed to, std::uint32_t block) noexcept {
-  group& in = groups_[to.group];
-  in.room[in.size] = {block, to.mantissa};
-  places_[block] = {to.group, in.size++};
-  in.mantissas += to.mantissa;
-  if (to.group == 0) return;
-  if (in.size == 1) [[unlikely]] {
-    // Larger totals first: on most data a walk then ends after a few groups.
-    const auto at = std::find_if(active_.begin(), active_.end(),
-                                 [&](std::uint32_t other) { return other < to.group; });
-    const auto rank = static_cast<std::size_t>(at - active_.begin());
-    active_.insert(at, to.group);  // room was reserved
-    renumber(rank);
+/// Pre: there is a free one.
+inline void dynamic_sampler::add_cell(std::uint32_t index) noexcept {
+  group& in = groups_[index];
+  if (in.cells == 0) active_.push_back(index);  // room was reserved
+  cells_[used_++] = static_cast<std::uint32_t>(index * cell_count) + in.cells++;
+}
+
+/// Gives a group that has outgrown its cells more of them; whether there were enough.
+inline bool dynamic_sampler::widen(std::uint32_t index) noexcept {
+  group& in = groups_[index];
+  const double wanted = std::ceil(in.size * limit_of(index) / (3 * unit_));
+  const auto left = static_cast<double>(cell_count - used_);
+  if (!(wanted - in.cells <= left)) return false;
+  // Somewhat more, so that a growing group comes here less often.
+  const double more = std::min(left, wanted - in.cells + std::floor(wanted / 32));
+  for (auto k = static_cast<std::size_t>(more); k > 0; --k) add_cell(index);
+  fit(index);
+  return true;
+}
+
+/// Deals out the cells anew, where this group may have members but no cells.
+inline void dynamic_sampler::deal_with(std::uint32_t newcomer) noexcept {
+  if (newcomer != 0 && groups_[newcomer].cells == 0) active_.push_back(newcomer);
+  deal();
+}
+
+inline void dynamic_sampler::deal() noexcept {
+  std::size_t kept = 0;
+  for (const std::uint32_t index : active_) {
+    group& in = groups_[index];
+    in.cells = 0;
+    in.most = in.least = 0;
+    bases_[index] = in.size;
+    if (in.size > 0) active_[kept++] = index;
   }
-  refresh(to.group);
+  active_.resize(kept);
+  deal_for_bases();
+}
+
+/// Pre: bases_ are positive for the active groups, which have no cells.
+inline void dynamic_sampler::deal_for_bases() noexcept {
+  double mass = 0;  // the products are exact: no matter if they are contracted with the sum
+  for (const std::uint32_t index : active_) mass += bases_[index] * limit_of(index);
+  // A group may need one cell more than its share. One in sixteen is left for growth.
+  const std::size_t shared = cell_count - cell_count / 16 - active_.size();
+  const double least_unit = mass / static_cast<double>(3 * shared);
+  unit_ = std::bit_cast<double>(
+      (std::bit_cast<std::uint64_t>(least_unit) + ((std::uint64_t{1} << 45) - 1)) >> 45 << 45);
+  used_ = 0;
+  for (const std::uint32_t index : active_) {
+    group& in = groups_[index];
+    const double own = bases_[index] * limit_of(index);
+    in.cells = static_cast<std::uint16_t>(std::ceil(own / (3 * unit_)));
+    for (std::uint32_t k = 0; k < in.cells; ++k)
+      cells_[used_ + k] = static_cast<std::uint32_t>(index * cell_count) + k;
+    used_ += in.cells;
+    // All groups without such a bound have a sixteenth of the mass, so that while the bounds hold
+    // there is not less than 15/32 of it.
+    in.least = own * (16.0 * group_count) > mass ? (bases_[index] + 1) / 2 : 0;
+    fit(index);
+  }
+  dealt_ = used_;
+  std::fill(cells_.begin() + static_cast<std::ptrdiff_t>(used_), cells_.end(), 0u);
 }
 
 inline double dynamic_sampler::total_weight() const noexcept {
   double sum = 0;
-  for (std::size_t r = active_.size(); r-- > 0;) sum += totals_[r];  // small ones first
+  for (const std::uint32_t index : active_)
+    sum += static_cast<double>(static_cast<std::int64_t>(groups_[index].mantissas)) *
+           (octave_of(index) * 0x1p-23);
   return sum;
+}
+
+/// Makes i, which is no member, one. Pre: there is room.
+SKIM_ALWAYS_INLINE void dynamic_sampler::append(id_t i, float weight) {
+  const decomposed to = decompose(weight);
+  group& in = groups_[to.group];
+  in.room.data()[in.size] = {i, weight};
+  items_[i] = {weight, in.size++};
+  in.mantissas += to.mantissa;
 }
 
 /// Pre: check(i, weight).
 inline void dynamic_sampler::set(id_t i, float weight) {
-  weight += 0.0f;  // -0 becomes +0, so that a total of zero has no sign either
-  const std::uint32_t block = i / block_size;
-  float* const line = weights_.data() + std::size_t{block} * block_size;
-  const decomposed to = decompose(detail::block_sum(line, i % block_size, weight));
-  const place from = places_[block];
-  if (from.group == to.group) [[likely]] {
-    group& in = groups_[to.group];
-    member& m = in.room[from.slot];
-    in.mantissas += to.mantissa;
-    in.mantissas -= m.mantissa;
-    m.mantissa = to.mantissa;
-    if (to.group != 0) refresh(to.group);
-  } else {
-    group& in = groups_[to.group];
-    group& old = groups_[from.group];
-    // Allocations come first: they may throw. A group gives room back when little of it is used, so
-    // that blocks which wander through all groups leave no trail of it.
-    if (in.size == in.room.size()) resize_room(to.group, 2 * in.room.size() + 8);
-    if (old.room.size() > 64 && old.size < old.room.size() / 4)
-      resize_room(from.group, old.room.size() / 2);
-    const member last = old.room[--old.size];
-    old.mantissas -= old.room[from.slot].mantissa;
-    old.room[from.slot] = last;
-    places_[last.block].slot = from.slot;
-    if (from.group != 0) {
-      if (old.size == 0) {
-        active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(old.rank));
-        renumber(old.rank);
-      } else {
-        refresh(from.group);
-      }
-    }
-    join(to, block);
-  }
-  line[i % block_size] = weight;
+  weight += 0.0f;  // -0 becomes +0, so that zeros have no sign
+  const item was = items_[i];
+  const std::uint32_t to = decompose(weight).group;
+  const decomposed from = decompose(was.weight);
+  group& in = groups_[to];
+  group& old = groups_[from.group];
+  SKIM_PREFETCH(old.room.data() + was.slot);  // to be written: the store alone would ask too late
+  // Allocations come first: they may throw. A group gives room back when little of it is used, so
+  // that items which wander through all groups leave no trail of it.
+  if (in.size == in.room.size()) [[unlikely]]
+    grow_room(in);
+  if (old.size < old.room.size() / 2 && old.room.size() > 64) [[unlikely]]
+    resize_room(old, old.room.size() / 2 + 8);
+  // No branch on whether the group stays the same: it would often be mispredicted, and then wait
+  // for the item.
+  const member last = old.room.data()[--old.size];
+  old.room.data()[was.slot] = last;
+  items_[last.id()].slot = was.slot;
+  old.mantissas -= from.mantissa;
+  // The next to leave this group has this one's item written to.
+  SKIM_PREFETCH(items_.data() + old.room.data()[old.size - (old.size > 0 ? 1 : 0)].id());
+  append(i, weight);
+  if (old.size < old.least || in.size > in.most) [[unlikely]]
+    if (old.size < old.least || !widen(to)) deal_with(to);
 }
 
-/// Adds a block of zeros.
-inline void dynamic_sampler::add_block() {
-  make_groups();
-  const group& in = groups_[0];
-  if (in.size == in.room.size()) resize_room(0, 2 * in.room.size() + 8);
-  places_.reserve(places_.size() + 1);
-  weights_.resize(weights_.size() + block_size);
-  places_.emplace_back();
-  join({}, static_cast<std::uint32_t>(places_.size() - 1));
+/// Makes all items members, in this order. Pre: there are none yet.
+inline void dynamic_sampler::place(std::span<const float> weights, std::span<const id_t> order) {
+  std::vector<std::uint32_t> sizes(group_count);
+  for (const float w : weights) ++sizes[decompose(w + 0.0f).group];
+  for (std::uint32_t index = 0; index < group_count; ++index)
+    if (sizes[index] > 0) resize_room(groups_[index], sizes[index] + sizes[index] / 16 + 8);
+  items_.resize(weights.size());
+  for (const id_t i : order) append(i, weights[i] + 0.0f);
 }
 
 inline dynamic_sampler::dynamic_sampler(std::span<const float> weights) {
@@ -169,17 +221,12 @@ inline dynamic_sampler::dynamic_sampler(std::span<const float> weights) {
   detail::require_weights<invalid_params>("dynamic_sampler", "weight", weights);
   if (weights.empty()) return;
   make_groups();
-  size_ = weights.size();
-  const std::size_t blocks = (size_ + block_size - 1) / block_size;
-  weights_.resize(blocks * block_size);
-  for (std::size_t i = 0; i < size_; ++i) weights_[i] = weights[i] + 0.0f;
-  places_.resize(blocks);
-  for (std::size_t b = 0; b < blocks; ++b) {
-    const decomposed to = decompose(detail::block_sum(weights_.data() + b * block_size));
-    const group& in = groups_[to.group];
-    if (in.size == in.room.size()) resize_room(to.group, 2 * in.room.size() + 8);
-    join(to, static_cast<std::uint32_t>(b));
-  }
+  std::vector<id_t> order(weights.size());
+  std::iota(order.begin(), order.end(), id_t{0});
+  place(weights, order);
+  for (std::uint32_t index = group_count - 1; index > 0; --index)
+    if (groups_[index].size > 0) active_.push_back(index);
+  deal();
 }
 
 inline void dynamic_sampler::update(id_t i, float weight) {
@@ -192,11 +239,12 @@ inline void dynamic_sampler::update(std::span<const id_t> ids, std::span<const f
     SKIM_THROW(invalid_input, detail::concat("dynamic_sampler::update: got ", ids.size(),
                                              " ids and ", weights.size(), " weights"));
   for (std::size_t k = 0; k < ids.size(); ++k) check(ids[k], weights[k]);
-  constexpr std::size_t ahead = 16;
+  constexpr std::size_t ahead = 8;
   for (std::size_t k = 0; k < ids.size(); ++k) {
+    if (k + 2 * ahead < ids.size()) SKIM_PREFETCH(items_.data() + ids[k + 2 * ahead]);
     if (k + ahead < ids.size()) {
-      SKIM_PREFETCH(weights_.data() + ids[k + ahead]);
-      SKIM_PREFETCH(places_.data() + ids[k + ahead] / block_size);
+      const item next = items_[ids[k + ahead]];
+      SKIM_PREFETCH(groups_[decompose(next.weight).group].room.data() + next.slot);
     }
     set(ids[k], weights[k]);
   }
@@ -206,19 +254,24 @@ inline id_t dynamic_sampler::insert(float weight) {
   if (!detail::is_weight(weight))
     SKIM_THROW(invalid_input, detail::concat("dynamic_sampler::insert: got weight ", weight,
                                              ", wanted finite and non-negative"));
-  if (size_ >= std::numeric_limits<id_t>::max())
+  if (size() >= std::numeric_limits<id_t>::max())
     SKIM_THROW(invalid_input, detail::concat("dynamic_sampler::insert: got one item more than ",
-                                             size_, ", wanted ids below 2^32 - 1"));
-  const auto i = static_cast<id_t>(size_);
-  if (size_ == weights_.size()) add_block();
-  set(i, weight);
-  ++size_;
+                                             size(), ", wanted ids below 2^32 - 1"));
+  const auto i = static_cast<id_t>(size());
+  weight += 0.0f;
+  make_groups();
+  const std::uint32_t to = decompose(weight).group;
+  group& in = groups_[to];
+  if (in.size == in.room.size()) grow_room(in);
+  items_.emplace_back();
+  append(i, weight);
+  if (in.size > in.most && !widen(to)) deal_with(to);
   return i;
 }
 
 inline float dynamic_sampler::weight(id_t i) const {
   check(i, 0);
-  return weights_[i];
+  return items_[i].weight;
 }
 
 inline double dynamic_sampler::probability(id_t i) const {
@@ -226,92 +279,58 @@ inline double dynamic_sampler::probability(id_t i) const {
   return w > 0 ? w / total_weight() : 0;
 }
 
-/// Pre: active_ is not empty.
-template <random_source G>
-std::uint32_t dynamic_sampler::draw_group(G& g) const noexcept {
-  // Beyond the active groups totals are zero.
-  const double* const totals = totals_.data();
-  const double s0 = totals[0], s1 = s0 + totals[1], s2 = s1 + totals[2], s3 = s2 + totals[3],
-               s4 = s3 + totals[4], s5 = s4 + totals[5];
-  double sum = s5;
-  const std::size_t size = active_.size();
-  for (std::size_t r = head; r < size; ++r) sum += totals[r];
-  const double at = uniform(g) * sum;  // below the sum, also when rounded
-  const auto passed = [at](double reached) { return at >= reached ? 1u : 0u; };
-  std::size_t rank = passed(s0) + passed(s1) + passed(s2) + passed(s3) + passed(s4) + passed(s5);
-  if (rank == head) [[unlikely]]
-    for (double reached = s5 + totals[rank]; at >= reached; reached += totals[rank]) ++rank;
-  return active_[rank];
+SKIM_ALWAYS_INLINE dynamic_sampler::attempt dynamic_sampler::point_at(
+    std::uint64_t word) const noexcept {
+  // The first bits are the cell's place in the table, for which its place among those of its group
+  // is put in: then the word is a fraction of the slots of cell_count cells of the group.
+  const std::uint32_t cell = cells_.data()[word >> (64 - cell_bits)];
+  const group* const in = groups_.data() + cell / cell_count;
+  constexpr std::uint64_t below = (std::uint64_t{1} << (64 - cell_bits)) - 1;
+  const std::uint64_t place = (std::uint64_t{cell} << (64 - cell_bits)) | (word & below);
+  const auto [high, low] = detail::wide_multiply(place, in->width);
+  const std::uint64_t slot = high >> width_bits;
+  const bool within = slot < in->size;
+  return {in, in->room.data() + (within ? slot : 0),
+          (high << (64 - width_bits)) | (low >> width_bits), within};
 }
 
-/// The item at this point of the block's total, in 2^-32 units of mantissa; nothing if that lies in
-/// what the total was rounded up by.
-inline std::optional<id_t> dynamic_sampler::pick(std::uint32_t index, std::uint32_t block,
-                                                 std::uint64_t point) const noexcept {
-  const double at =
-      static_cast<double>(static_cast<std::int64_t>(point >> 10)) * (unit_of(index) * 0x1p-22);
-  const std::uint32_t rank =
-      detail::block_rank(weights_.data() + std::size_t{block} * block_size, at);
-  if (rank == block_size) [[unlikely]]
-    return std::nullopt;
-  return static_cast<id_t>(block * block_size + std::size_t{4} * (rank % 4) + rank / 4);
+template <random_source G>
+SKIM_ALWAYS_INLINE bool dynamic_sampler::accepts(const attempt& a, G& g) noexcept {
+  const auto point = static_cast<double>(static_cast<std::int64_t>(a.fraction >> 11));
+  const bool accepted = a.within & (point * a.in->scale < static_cast<double>(a.at->weight()));
+  if (!(accepted & (a.in->faint != 0))) [[likely]]
+    return accepted;
+  unsigned bits = a.in->faint;
+  for (; bits > 32; bits -= 32)
+    if (g() >> 32 != 0) return false;
+  return g() >> (64 - bits) == 0;
 }
 
 template <random_source G>
 std::optional<id_t> dynamic_sampler::draw(G& g) const noexcept {
-  if (active_.empty()) return std::nullopt;
+  if (used_ == 0) return std::nullopt;
   for (;;) {
-    const std::uint32_t index = draw_group(g);
-    const group& in = groups_[index];
-    const std::uint64_t limit = limit_of(index);
-    for (;;) {
-      const auto [slot, fraction] = detail::wide_multiply(g(), in.size);
-      const member m = in.room[static_cast<std::size_t>(slot)];
-      const std::uint64_t point = detail::wide_multiply(fraction, limit).high;
-      if ((point >> 32) >= m.mantissa) continue;
-      if (const auto i = pick(index, m.block, point)) [[likely]]
-        return i;
-      break;
-    }
+    const attempt a = point_at(g());
+    if (accepts(a, g)) return a.at->id();
   }
 }
 
 template <random_source G>
 std::size_t dynamic_sampler::draw(G& g, std::span<id_t> out) const noexcept {
-  if (active_.empty()) return 0;
-  struct attempt {
-    std::uint32_t group = 0, block = 0;
-    std::uint64_t point = 0;
-    const member* candidate = nullptr;
-  };
+  if (used_ == 0) return 0;
   constexpr std::size_t batch = 32;
-  std::array<attempt, batch> attempts;  // the accepted ones first
+  std::array<attempt, batch> attempts;
   for (std::size_t first = 0; first < out.size();) {
     const std::size_t count = std::min(batch, out.size() - first);
-    for (std::size_t k = 0; k < count; ++k) attempts[k].group = draw_group(g);
-    // All try once, then those refused once more and so on: no branch depends on a single outcome.
-    for (std::size_t accepted = 0; accepted < count;) {
-      for (std::size_t k = accepted; k < count; ++k) {
-        attempt& a = attempts[k];
-        const group& in = groups_[a.group];
-        const auto [slot, fraction] = detail::wide_multiply(g(), in.size);
-        a.point = detail::wide_multiply(fraction, limit_of(a.group)).high;
-        a.candidate = in.room.data() + slot;
-        SKIM_PREFETCH(a.candidate);
-      }
-      for (std::size_t k = accepted; k < count; ++k) {
-        attempt a = attempts[k];
-        const member m = *a.candidate;
-        a.block = m.block;
-        SKIM_PREFETCH(weights_.data() + std::size_t{m.block} * block_size);
-        attempts[k] = attempts[accepted];
-        attempts[accepted] = a;
-        accepted += (a.point >> 32) < m.mantissa ? 1u : 0u;
-      }
+    for (std::size_t k = 0; k < count; ++k) {
+      attempts[k] = point_at(g());
+      SKIM_PREFETCH(attempts[k].at);
     }
-    for (std::size_t k = 0; k < count; ++k)
-      if (const auto i = pick(attempts[k].group, attempts[k].block, attempts[k].point))
-        out[first++] = *i;
+    // A refused one is overwritten by the next: no branch depends on a single outcome.
+    for (std::size_t k = 0; k < count; ++k) {
+      out[first] = attempts[k].at->id();
+      first += accepts(attempts[k], g) ? 1u : 0u;
+    }
   }
   return out.size();
 }
@@ -324,13 +343,22 @@ std::optional<id_t> dynamic_sampler::draw_and_erase(G& g) {
 }
 
 inline void dynamic_sampler::save(writer& out) const {
-  std::vector<std::uint32_t> order;
-  order.reserve(places_.size());
+  std::vector<float> weights;
+  std::vector<std::uint32_t> order, bases, later;
+  weights.reserve(size());
+  for (const item& x : items_) weights.push_back(x.weight);
+  order.reserve(size());
   for (const group& in : groups_)
-    for (std::size_t s = 0; s < in.size; ++s) order.push_back(in.room[s].block);
+    for (std::size_t s = 0; s < in.size; ++s) order.push_back(in.room[s].id());
+  for (const std::uint32_t index : active_)
+    if (bases_[index] > 0) bases.insert(bases.end(), {index, bases_[index]});
+  for (std::size_t c = dealt_; c < used_; ++c)
+    later.push_back(static_cast<std::uint32_t>(cells_[c] / cell_count));
   out.begin_frame("dynamic_sampler");
-  out.put(std::span<const float>(weights_).first(size_));
-  out.put(std::span<const std::uint32_t>(order));
+  out.put(std::span<const float>(weights));
+  out.put(std::span<const std::uint32_t>(order));  // of the members, group by group
+  out.put(std::span<const std::uint32_t>(bases));  // groups and sizes the cells were dealt for
+  out.put(std::span<const std::uint32_t>(later));  // groups of the cells added since
   out.end_frame();
 }
 
@@ -338,28 +366,44 @@ inline dynamic_sampler dynamic_sampler::load(reader& in) {
   in.begin_frame("dynamic_sampler");
   const std::vector<float> weights = in.get_vector<float>();
   const std::vector<std::uint32_t> order = in.get_vector<std::uint32_t>();
+  const std::vector<std::uint32_t> bases = in.get_vector<std::uint32_t>();
+  const std::vector<std::uint32_t> later = in.get_vector<std::uint32_t>();
   in.end_frame();
 
-  const std::size_t blocks = (weights.size() + block_size - 1) / block_size;
-  if (weights.size() > std::numeric_limits<id_t>::max() || order.size() != blocks)
-    in.fail("dynamic_sampler: ", weights.size(), " weights in ", order.size(), " blocks");
+  if (weights.size() > std::numeric_limits<id_t>::max() || order.size() != weights.size())
+    in.fail("dynamic_sampler: ", weights.size(), " weights, ", order.size(), " members");
   if (!detail::are_weights<float>(weights))
     in.fail("dynamic_sampler: a weight is negative or not finite");
+  std::vector<bool> seen(weights.size());
+  for (const id_t i : order) {
+    if (i >= seen.size() || seen[i])
+      in.fail("dynamic_sampler: member ", i, " is unknown or occurs twice");
+    seen[i] = true;
+  }
   dynamic_sampler result;
-  if (blocks > 0) result.make_groups();
-  result.size_ = weights.size();
-  result.weights_.resize(blocks * block_size);
-  for (std::size_t i = 0; i < weights.size(); ++i) result.weights_[i] = weights[i] + 0.0f;
-  result.places_.resize(blocks);
-  std::vector<bool> seen(blocks);
-  for (const std::uint32_t b : order) {
-    if (b >= blocks || seen[b])
-      in.fail("dynamic_sampler: block ", b, " is unknown or occurs twice");
-    seen[b] = true;
-    const decomposed to = decompose(detail::block_sum(&result.weights_[b * block_size]));
-    const group& group = result.groups_[to.group];
-    if (group.size == group.room.size()) result.resize_room(to.group, 2 * group.room.size() + 8);
-    result.join(to, b);
+  if (weights.empty()) return result;
+  result.make_groups();
+  result.place(weights, order);
+  if (bases.size() % 2 != 0) in.fail("dynamic_sampler: a group without its size");
+  for (std::size_t k = 0; k < bases.size(); k += 2) {
+    const std::uint32_t index = bases[k];
+    if (index == 0 || index >= group_count || result.bases_[index] != 0 || bases[k + 1] == 0)
+      in.fail("dynamic_sampler: group ", index, " is unknown, empty or occurs twice");
+    result.active_.push_back(index);
+    result.bases_[index] = bases[k + 1];
+  }
+  result.deal_for_bases();
+  for (const std::uint32_t index : later) {
+    if (index == 0 || index >= group_count || result.used_ == cell_count)
+      in.fail("dynamic_sampler: a cell too many, of group ", index);
+    result.add_cell(index);
+    result.fit(index);
+  }
+  for (std::uint32_t index = 1; index < group_count; ++index) {
+    const group& g = result.groups_[index];
+    if (g.size < g.least || g.size > g.most)
+      in.fail("dynamic_sampler: ", g.size, " members of group ", index, " with cells for ", g.least,
+              " to ", g.most);
   }
   return result;
 }
