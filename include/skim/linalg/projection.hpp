@@ -223,7 +223,7 @@ inline void project_column(matrix_view<const float> x, const panel_matrix& w, st
                            const Epilogue& epilogue) noexcept {
   alignas(cache_line) std::array<float, max_input_block * Panels * panel_width> partial;
   static constexpr std::array<float, Rows * Panels * panel_width> zeros{};
-  // Ranges of equal length, so that the last one is not a stub.
+  // Ranges of equal length, so that the last one is no shorter than the others.
   const std::size_t dim = w.dim(), end = row0 + rows;
   const std::size_t cuts =
       std::max<std::size_t>(1, (dim + coordinate_block / 2) / coordinate_block);

@@ -48,7 +48,7 @@ inline void check_class_stratified(const class_stratified_params& p) {
 /// q_c.
 ///
 /// Shape:   labels (n), any values; classes without examples are never drawn.
-/// Memory:  4 n bytes and 48 a class.
+/// Memory:  4 n bytes and about 80 a class.
 /// Cost:    O(batch + classes) a draw.
 /// Error:   unbiased; no variance from the class composition of the batch.
 /// Threads: none.
@@ -170,7 +170,7 @@ class class_stratified_sampler {
 /// sum is the batch, by one systematic draw; it weighs batch / (rows * pi_i).
 ///
 /// Shape:   candidates(n) == pool * n; labels are required.
-/// Memory:  8 bytes a class, 20 a candidate.
+/// Memory:  12 bytes a class, 8 a candidate.
 /// Cost:    O(candidates) a batch, without looking at the features.
 /// Error:   unbiased for each block (Horvitz-Thompson).
 /// Threads: none.

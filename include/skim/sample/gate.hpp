@@ -107,7 +107,7 @@ inline void put_params(writer& out, const gate_params& p) {
 /// closed would not do: a predictor that never samples hard regions does not learn them.
 ///
 /// Memory:  12 bytes a uniform row in the window.
-/// Cost:    per sampled step O(uniform rows); per check O(rows in the window), about 20 us.
+/// Cost:    per sampled step O(uniform rows); per check O(rows in the window).
 /// Error:   a heuristic, no bound known. In measurements on 13 data sets lift above 0.4 in the
 /// first
 ///          steps told where sampling shortens training and where it does not in all but one.

@@ -32,7 +32,7 @@
 
 namespace skim::inline v0 {
 
-/// Settings of the Nadaraya-Watson samplers; the defaults are those that measured best.
+/// Settings of the Nadaraya-Watson samplers; the defaults served the data sets that were tried.
 struct nadaraya_watson_sampler_params {
   std::size_t hashes = 4;  ///< R, rows of the sketch; for the built-in ferns
   std::size_t bits = 8;    ///< K, features a hash; for the built-in ferns, at most 16
@@ -584,7 +584,7 @@ nadaraya_watson_sampler(sparse_view, std::span<const label_t>, nadaraya_watson_s
 /// first block.
 ///
 /// Shape:   blocks (candidates(batch), d) dense or CSR, labels below `classes`, or none if classes is 0.
-/// Memory:  20 R W bytes for the sketch (160 KB) and 20 a candidate; nothing grows with the stream.
+/// Memory:  20 R W bytes for the sketch (160 KB) and about 40 a candidate for R = 4; nothing grows with the stream.
 /// Cost:    one hash and R cached cells a candidate.
 /// Error:   unbiased for each block with beta = 1. Training on fewer of the examples that pass by pays
 ///          only where the stream is longer than the time there is to train.
