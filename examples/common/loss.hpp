@@ -111,14 +111,20 @@ struct example_scores {
   std::span<float> loss;            ///< the example's loss
   std::span<float> residual;        ///< |d loss / d outputs|: |softmax - onehot|, |z - y|
   std::span<std::uint8_t> correct;  ///< 1 if the prediction is right; not for squared loss
+  skim::matrix_view<float> derivatives = {};  ///< (rows, outputs) d loss / d outputs
 
   /// Throws skim::invalid_input unless each span is empty or holds `rows` elements.
-  void validate(loss_kind loss_of, std::size_t rows) const {
+  void validate(loss_kind loss_of, std::size_t rows, std::size_t outputs) const {
     for (const std::size_t size : {loss.size(), residual.size(), correct.size()})
       if (size != 0 && size != rows)
         SKIM_THROW(skim::invalid_input,
                    skim::detail::concat("scores: got room for ", size,
                                         " examples, wanted room for ", rows, " or none"));
+    if (!derivatives.empty() && (derivatives.rows() != rows || derivatives.cols() != outputs))
+      SKIM_THROW(skim::invalid_input,
+                 skim::detail::concat("scores: got room for ", derivatives.rows(), " x ",
+                                      derivatives.cols(), " derivatives, wanted room for ", rows,
+                                      " x ", outputs, " or none"));
     if (loss_of == loss_kind::squared && !correct.empty())
       SKIM_THROW(skim::invalid_input,
                  "scores: got room for correctness, wanted none: under squared loss no prediction "
@@ -128,7 +134,8 @@ struct example_scores {
   [[nodiscard]] example_scores part(std::size_t first, std::size_t count) const {
     return {loss.empty() ? loss : loss.subspan(first, count),
             residual.empty() ? residual : residual.subspan(first, count),
-            correct.empty() ? correct : correct.subspan(first, count)};
+            correct.empty() ? correct : correct.subspan(first, count),
+            derivatives.empty() ? derivatives : derivatives.rows(first, count)};
   }
 };
 
@@ -215,6 +222,9 @@ loss_sums compute_loss(loss_kind kind, skim::matrix_view<const Scalar> z,
     const Scalar residual_square = d.square().sum();
     if (kind == loss_kind::squared) loss = residual_square / 2;
     const Scalar weight = weights.empty() ? Scalar(1) : static_cast<Scalar>(weights[i]);
+    if (!scores.derivatives.empty())
+      Eigen::Map<Eigen::ArrayXf>(scores.derivatives.row(i).data(), n) =
+          d.head(n).template cast<float>();
     d *= weight * scale;
 
     sums.loss += static_cast<double>(loss);

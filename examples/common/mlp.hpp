@@ -186,7 +186,7 @@ class basic_mlp {
       SKIM_THROW(skim::invalid_input, "mlp::step: got no examples, wanted at least one");
     check_weights(weights, rows.rows());
     targets.validate(params_.loss, rows.rows(), params_.outputs);
-    scores.validate(params_.loss, rows.rows());
+    scores.validate(params_.loss, rows.rows(), params_.outputs);
 
     const flush_denormals flushed;
     propagate(rows);
@@ -204,7 +204,7 @@ class basic_mlp {
                       const example_scores& scores = {}, skim::matrix_view<Scalar> logits = {}) {
     check_cols("mlp::evaluate", rows);
     targets.validate(params_.loss, rows.rows(), params_.outputs);
-    scores.validate(params_.loss, rows.rows());
+    scores.validate(params_.loss, rows.rows(), params_.outputs);
     check_logits("mlp::evaluate", logits, rows.rows());
     const flush_denormals flushed;
     loss_sums sums;

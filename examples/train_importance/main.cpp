@@ -261,7 +261,15 @@ int run(int argc, char** argv) {
                  "further budgets of the references' runs, which speeds are read off",
                  {.least = 0, .most = 64, .below = bound::open});
   line.add_count("--evaluations", s.evaluations, "points of a curve, besides its end", {0, 10000});
-  line.add_real("--beta", s.beta, "exponent of the importance weights: 1 unbiased, 0 none", {0, 1});
+  line.add_real("--beta", s.beta,
+                "exponent of the importance weights: 1 unbiased, 0 none; default 1, and "
+                "nadaraya-watson's own choice",
+                {0, 1});
+  line.add_count(
+      "--rehash", s.rehash,
+      "sampled batches after which nadaraya-watson hashes what the last hidden layer makes "
+      "of all examples; 0 never",
+      {0, 1u << 30});
   line.add_count("--pool", s.pool, "candidates looked at for each example drawn", {1, 1024});
   line.add_choice("--gate", gate, "whether nadaraya-watson may fall back to uniform draws",
                   {"auto", "open"});

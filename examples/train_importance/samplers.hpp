@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,9 @@
 
 namespace skim_examples {
 
+/// What a network makes of the listed examples.
+using embedding = std::function<skim::embedded_examples(std::span<const skim::id_t>)>;
+
 /// A sampler of either kind behind one interface, so that one loop trains with all of them.
 class any_sampler {
  public:
@@ -38,9 +42,14 @@ class any_sampler {
                                               std::size_t batch) = 0;
   virtual skim::drawn_batch draw(const skim::stream_block& block, std::size_t batch,
                                  std::span<const float> scores) = 0;
-  virtual void observe(std::span<const skim::id_t> ids, std::span<const float> scores) = 0;
-  /// Told when the last eighth of a run begins.
-  virtual void anneal() = 0;
+  /// Scores and derivatives of the losses by the outputs, a row for each id.
+  virtual void observe(std::span<const skim::id_t> ids, std::span<const float> scores,
+                       skim::matrix_view<const float> derivatives) = 0;
+  /// Told the part of the run that is done.
+  virtual void progress(double done) = 0;
+  /// Whether the sampler wants to hash what the network makes of the examples now.
+  [[nodiscard]] virtual bool rehash_due() const = 0;
+  virtual void rehash(const embedding& embed, std::size_t chunk) = 0;
   [[nodiscard]] virtual const skim::sampling_gate* gate() const = 0;
 };
 
@@ -81,11 +90,24 @@ class sampler_model final : public any_sampler {
     else
       return sampler_.draw(batch);
   }
-  void observe(std::span<const skim::id_t> ids, std::span<const float> scores) override {
-    sampler_.observe(ids, scores);
+  void observe(std::span<const skim::id_t> ids, std::span<const float> scores,
+               skim::matrix_view<const float> derivatives) override {
+    if constexpr (requires { sampler_.observe(ids, scores, derivatives); })
+      sampler_.observe(ids, scores, derivatives);
+    else
+      sampler_.observe(ids, scores);
   }
-  void anneal() override {
-    if constexpr (requires { sampler_.anneal(); }) sampler_.anneal();
+  void progress(double done) override {
+    if constexpr (requires { sampler_.progress(done); }) sampler_.progress(done);
+  }
+  [[nodiscard]] bool rehash_due() const override {
+    if constexpr (requires { sampler_.rehash_due(); })
+      return sampler_.rehash_due();
+    else
+      return false;
+  }
+  void rehash(const embedding& embed, std::size_t chunk) override {
+    if constexpr (requires { sampler_.rehash(embed, chunk); }) sampler_.rehash(embed, chunk);
   }
   [[nodiscard]] const skim::sampling_gate* gate() const override {
     if constexpr (requires { sampler_.gate(); })
@@ -109,6 +131,7 @@ template <class S>
   skim::nadaraya_watson_sampler_params p;
   p.pool = settings.pool;
   p.beta = settings.beta;
+  p.rehash = settings.rehash;
   p.gate.mode = settings.gate;
   return p;
 }
@@ -121,13 +144,14 @@ template <class S>
   if (name == "class-balanced")
     return erase_type(skim::class_stratified_sampler(data.labels, skim::class_balanced, s));
   if (name == "gradient-norm")
-    return erase_type(skim::gradient_norm_sampler(data.rows, {.beta = settings.beta}, s));
+    return erase_type(
+        skim::gradient_norm_sampler(data.rows, {.beta = settings.beta.value_or(1)}, s));
   if (name == "selective-backprop")
     return erase_type(skim::selective_backprop_sampler(data.rows, {}, s));
   if (name == "infobatch") return erase_type(skim::infobatch_sampler(data.rows, {}, s));
   if (name == "rank") return erase_type(skim::rank_sampler(data.rows, {}, s));
   if (name == "loss-table")
-    return erase_type(skim::score_table_sampler(data.rows, {.beta = settings.beta}, s));
+    return erase_type(skim::score_table_sampler(data.rows, {.beta = settings.beta.value_or(1)}, s));
   if (name == "nadaraya-watson") {
     const auto p = sketch_params(settings);
     return data.is_sparse()
@@ -149,7 +173,7 @@ template <class S>
     return erase_type(skim::class_stratified_stream_sampler(classes, p, s));
   }
   if (name == "gradient-norm")
-    return erase_type(skim::gradient_norm_stream_sampler({.beta = settings.beta}, s));
+    return erase_type(skim::gradient_norm_stream_sampler({.beta = settings.beta.value_or(1)}, s));
   if (name == "selective-backprop")
     return erase_type(skim::selective_backprop_stream_sampler({}, s));
   if (name == "rank") return erase_type(skim::rank_stream_sampler({}, s));

@@ -30,6 +30,7 @@ class training_run {
         network_(network_params(p, settings), skim::seed{root_.child(0).at(0)}) {
     result_.plan = std::move(plan);
     residuals_.resize(settings.batch);
+    derivatives_.resize(settings.batch * p.outputs());
   }
 
   /// Runs to the end of the budget, or of the stream. `report` is told the part done, now and then.
@@ -45,11 +46,10 @@ class training_run {
     result_.construction_seconds = total_.seconds();
     if (problem_.stream) source_.emplace(problem_, skim::seed{root_.child(2).at(0)});
     const linear_decay rate({.rate = result_.plan.learning_rate, .budget = 1});
-    constexpr double annealed_from = 0.875;  // where InfoBatch goes back to all data
     std::size_t evaluated = 0;
     for (;;) {
       const double done = progress();
-      if (done >= annealed_from) sampler_->anneal();
+      sampler_->progress(done);
       while (evaluated < settings_.evaluations &&
              done >= static_cast<double>(evaluated + 1) /
                          static_cast<double>(settings_.evaluations + 1)) {
@@ -110,7 +110,10 @@ class training_run {
     sampling_.pause();
     train(batch, learning_rate);
     sampling_.resume();
-    sampler_->observe(batch.ids, residuals_);
+    sampler_->observe(batch.ids, residuals_, derivatives());
+    if (sampler_->rehash_due())
+      sampler_->rehash([&](std::span<const skim::id_t> ids) { return embed(ids); },
+                       settings_.batch);
     sampling_.pause();
     ++result_.steps;
     return true;
@@ -126,10 +129,21 @@ class training_run {
     result_.examples_seen += source_ ? 0 : ids.size();  // a stream's were counted when offered
   }
 
+  // The last hidden layer of examples of a catalogue, and their scores now.
+  skim::embedded_examples embed(std::span<const skim::id_t> ids) {
+    score(ids);
+    return {network_.last_hidden(), proposed_scores_};
+  }
+
+  skim::matrix_view<float> derivatives() {
+    return {std::span(derivatives_), settings_.batch, problem_.outputs()};
+  }
+
   void train(const skim::drawn_batch& batch, double learning_rate) {
     const batch_targets<float> targets = targets_of(batch.ids);
     example_scores scores;
     scores.residual = residuals_;
+    scores.derivatives = derivatives();
     (void)finite([&] {
       return network_.step(rows(batch.ids), targets, batch.weights, optimizer_, learning_rate,
                            scores);
@@ -225,7 +239,7 @@ class training_run {
   block_buffer block_;
   thread_stopwatch total_{thread_stopwatch::state::paused};
   thread_stopwatch sampling_{thread_stopwatch::state::paused};
-  std::vector<float> residuals_, proposed_scores_, targets_, logits_, margins_;
+  std::vector<float> residuals_, derivatives_, proposed_scores_, targets_, logits_, margins_;
   std::vector<skim::label_t> labels_;
   run_result result_;
 };

@@ -9,10 +9,11 @@
 
 namespace {
 
-double lift_of(const std::vector<float>& predicted, const std::vector<float>& observed) {
+double lift_of(const std::vector<float>& predicted, const std::vector<float>& observed,
+               const std::vector<float>& weights = {}) {
   std::vector<skim::id_t> order(predicted.size());
   std::iota(order.begin(), order.end(), 0u);
-  return skim::top_tenth_lift(predicted, observed, order);
+  return skim::top_tenth_lift(predicted, observed, weights, order);
 }
 
 /// Rows of one step: predictions that rank the observed scores, or that know nothing.
@@ -46,7 +47,7 @@ std::size_t run(skim::sampling_gate& gate, std::size_t steps, Rows make) {
   for (std::size_t t = 0; t < steps; ++t) {
     if (gate.is_open()) {
       const rows r = make(24, skim::random_engine(skim::seed{t}));
-      gate.step_open(r.predicted, r.observed);
+      gate.step_open(r.predicted, r.observed, std::vector<float>(r.predicted.size(), 1.0f));
       ++open;
     } else {
       gate.step_closed();
@@ -82,6 +83,36 @@ TEST_CASE("lift counts ties at the border in proportion", "[unit]") {
   two_levels[0] = two_levels[1] = two_levels[2] = 1.0f;
   const std::vector<float> flat(50, 1.0f);
   CHECK_THAT(lift_of(two_levels, flat), Catch::Matchers::WithinAbs(0.1, 1e-12));
+}
+
+TEST_CASE("a row that stands for several counts as so many", "[unit]") {
+  skim::random_engine g(skim::seed{3});
+  std::vector<float> predicted, observed, weights, all_predicted, all_observed;
+  for (int i = 0; i < 200; ++i) {
+    predicted.push_back(std::floor(20 * skim::uniform_float(g)));  // with ties
+    observed.push_back(skim::uniform_float(g));
+    weights.push_back(static_cast<float>(1 + skim::uniform_below(g, 5)));
+    for (float k = 0; k < weights.back(); ++k) {
+      all_predicted.push_back(predicted.back());
+      all_observed.push_back(observed.back());
+    }
+  }
+  CHECK_THAT(lift_of(predicted, observed, weights),
+             Catch::Matchers::WithinRel(lift_of(all_predicted, all_observed), 1e-5));
+  CHECK_THAT(lift_of(predicted, observed, std::vector<float>(200, 0.25f)),
+             Catch::Matchers::WithinRel(lift_of(predicted, observed), 1e-5));
+}
+
+TEST_CASE("concentration is near 1 where errors are rare and low where all examples have some",
+          "[unit]") {
+  skim::sampling_gate rare, noisy;
+  CHECK_FALSE(rare.last_concentration().has_value());
+  run(rare, 60, informative);
+  CHECK(rare.last_concentration().value() > 0.7);
+  CHECK(rare.is_proven());
+  run(noisy, 59, useless);
+  CHECK(noisy.last_concentration().value() < 0.2);
+  CHECK_FALSE(noisy.is_proven());
 }
 
 TEST_CASE("lift of nothing, or of no mass, is that of chance", "[unit]") {
@@ -132,10 +163,11 @@ TEST_CASE("a proven gate keeps to the lower bound and closes below it", "[unit]"
   CHECK_FALSE(proven.is_open());
 }
 
-TEST_CASE("an open gate has no opinion", "[unit]") {
+TEST_CASE("a gate that must stay open measures all the same", "[unit]") {
   skim::sampling_gate gate({.mode = skim::gate_mode::open});
   CHECK(run(gate, 1000, useless) == 1000);
-  CHECK_FALSE(gate.last_lift().has_value());
+  CHECK(gate.last_lift().value() < 0.2);
+  CHECK(gate.is_proven());
 }
 
 TEST_CASE("a loaded gate goes on as the saved one", "[unit]") {

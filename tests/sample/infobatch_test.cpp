@@ -78,7 +78,7 @@ TEST_CASE("an annealed infobatch_sampler finishes its epoch and then uses all da
   std::vector<std::size_t> drawn(8);
   draw_epochs(sampler, 6, [&](std::size_t epoch, skim::id_t, float weight) {
     ++drawn[epoch];
-    if (epoch == 4) sampler.anneal();
+    sampler.progress(epoch < 4 ? 0.874 : 0.875);
     if (epoch > 4) REQUIRE(weight == 1.0f);
   });
   CHECK(drawn[1] == examples);
@@ -101,4 +101,5 @@ TEST_CASE("impossible infobatch_sampler parameters are refused", "[unit]") {
   CHECK_THROWS_AS(infobatch_sampler(0, {}, skim::seed{1}), skim::invalid_params);
   for (const double prune : {-0.1, 1.0, std::nan("")})
     CHECK_THROWS_AS(infobatch_sampler(5, {.prune = prune}, skim::seed{1}), skim::invalid_params);
+  CHECK_THROWS_AS(infobatch_sampler(5, {.full_from = -1}, skim::seed{1}), skim::invalid_params);
 }

@@ -2,6 +2,10 @@
 #include "skim/sample/nadaraya_watson.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <optional>
 #include <vector>
 
 #include "laws/batch_sampler.hpp"
@@ -152,7 +156,7 @@ TEST_CASE("weights with beta below 1 have mean 1 and lean to the hard examples",
   }
 }
 
-TEST_CASE("where scores cannot be predicted the gate closes and draws become uniform epochs",
+TEST_CASE("where scores cannot be predicted the gate closes and draws are class-stratified",
           "[unit]") {
   const points data(1500, skim::random_engine(skim::seed{32}));
   nadaraya_watson_sampler<> sampler(data.view(), data.labels, quick(), skim::seed{7});
@@ -162,13 +166,160 @@ TEST_CASE("where scores cannot be predicted the gate closes and draws become uni
     std::vector<float> scores(b.ids.size());
     for (float& s : scores) s = 0.5f + skim::uniform_float(noise);
     sampler.observe(b.ids, scores);
-    return std::vector<float>(b.weights.begin(), b.weights.end());
+    return skim_test::kept_batch(b);
   };
   for (int t = 0; t < 7 + 60; ++t) step();  // 7 steps of warm-up and a trial
   CHECK_FALSE(sampler.gate().is_open());
-  for (int t = 0; t < 100; ++t)
-    for (const float w : step()) REQUIRE(w == 1.0f);
+  // Classes of nearly equal size: half of each batch, and weights by their sizes.
+  std::array<std::size_t, 2> sizes{};
+  for (const auto label : data.labels) ++sizes[label];
+  const double root[2] = {std::sqrt(static_cast<double>(sizes[0])),
+                          std::sqrt(static_cast<double>(sizes[1]))};
+  for (int t = 0; t < 100; ++t) {
+    const auto b = step();
+    for (std::size_t i = 0; i < b.ids.size(); ++i) {
+      const double mine = root[data.labels[b.ids[i]]];
+      REQUIRE_THAT(b.weights[i], Catch::Matchers::WithinRel(
+                                     static_cast<float>(mine * (root[0] + root[1]) / 1500), 1e-5f));
+    }
+  }
   CHECK(sampler.gate().steps_open() == 60);
+}
+
+TEST_CASE("rare classes are in every pool, and stay unbiased", "[stat]") {
+  catalogue_case c;
+  c.params.gate.mode = skim::gate_mode::open;
+  c.params.class_exponent = GENERATE(0.0, 0.5, 1.0);
+  for (std::size_t i = 0; i < c.data.size(); ++i)
+    c.data.labels[i] = i % 300 == 7 ? 1 : 0;  // 5 of 1500
+  const double mean = mean_value(c.data);
+  skim_test::check_unbiased(
+      c, [&](std::size_t, skim::id_t id) { return c.data.value(id); },
+      [&](std::size_t) { return mean; });
+}
+
+TEST_CASE("an automatic beta leans where errors are rare, and is exact in the last part",
+          "[unit]") {
+  catalogue_case c;
+  c.params.beta.reset();
+  auto sampler = c.make(skim::seed{5});
+  CHECK(sampler.beta() == 1.0);
+  for (std::size_t t = 0; t < 100; ++t) skim_test::step(c, sampler, t);
+  CHECK(sampler.gate().last_concentration().value() > 0.7);
+  CHECK(sampler.beta() == 0.5);
+  sampler.progress(0.69);
+  CHECK(sampler.beta() == 0.5);
+  sampler.progress(0.7);
+  CHECK(sampler.beta() == 1.0);
+
+  auto noisy = c.make(skim::seed{5});
+  for (std::size_t t = 0; t < 100; ++t) {
+    const auto b = noisy.draw(c.batch);
+    std::vector<float> scores;
+    for (const auto id : b.ids) scores.push_back(c.data.is_hard(id) ? 1.4f : 0.3f);
+    noisy.observe(b.ids, scores);
+  }
+  CHECK(noisy.beta() == 1.0);
+}
+
+TEST_CASE("an automatic beta returns to 1 when residuals show a pull", "[unit]") {
+  catalogue_case c;
+  c.params.beta.reset();
+  const double pull = GENERATE(0.0, 0.3);
+  auto sampler = c.make(skim::seed{5});
+  skim::random_engine noise(skim::seed{6});
+  std::size_t leaning = 0;
+  for (std::size_t t = 0; t < 400; ++t) {
+    const auto b = sampler.draw(c.batch);
+    std::vector<float> scores, residuals;
+    for (const auto id : b.ids) {
+      scores.push_back(c.data.score(id));
+      residuals.push_back(static_cast<float>(pull + skim::normal(noise)));
+      residuals.push_back(-residuals.back());
+    }
+    sampler.observe(b.ids, scores, {std::span<const float>(residuals), c.batch, 2});
+    leaning += sampler.beta() == 0.5 ? 1u : 0u;
+  }
+  // Noise scale 1 / 0.09 against the 60 allowed, seen after 1024 of the 6 rows a batch.
+  CHECK(sampler.beta() == (pull > 0 ? 1.0 : 0.5));
+  CHECK(leaning > 100);
+}
+
+TEST_CASE("a rehashed sampler follows the new features", "[unit]") {
+  catalogue_case c;
+  c.params.gate = {.mode = skim::gate_mode::open, .trial = 20};
+  c.params.rehash = 40;
+  auto sampler = c.make(skim::seed{5});
+  // What is hard has nothing to do with where it lies: only the embedding tells.
+  std::vector<float> embedded(c.data.size());
+  skim::random_engine g(skim::seed{8});
+  for (float& x : embedded) x = skim::uniform_float(g);
+  const auto score = [&](skim::id_t id) { return embedded[id] > 0.95f ? 1.0f : 0.01f; };
+  std::size_t rehashes = 0, hard = 0, steps = 0;
+  std::vector<float> features, scores;
+  const auto embed = [&](std::span<const skim::id_t> ids) {
+    features.clear();
+    scores.clear();
+    for (const auto id : ids) {
+      features.push_back(embedded[id]);
+      features.push_back(1.0f);
+      scores.push_back(score(id));
+    }
+    return skim::embedded_examples{{std::span<const float>(features), ids.size(), 2}, scores};
+  };
+  for (std::size_t t = 0; t < 150; ++t) {
+    const auto b = sampler.draw(c.batch);
+    std::vector<float> observed;
+    for (const auto id : b.ids) observed.push_back(score(id));
+    if (rehashes > 0) {
+      ++steps;
+      for (const float s : observed) hard += s == 1.0f ? 1u : 0u;
+    }
+    sampler.observe(b.ids, observed);
+    if (!sampler.rehash_due()) continue;
+    sampler.rehash(embed, 100);
+    ++rehashes;
+    CHECK_FALSE(sampler.rehash_due());
+    CHECK(sampler.sketch().total_weight() > 0);
+  }
+  CHECK(rehashes == 4);  // when the trial is passed, and every 40 steps from then on
+  CHECK(static_cast<double>(hard) / static_cast<double>(steps * c.batch) > 0.25);  // of 0.05 in all
+
+  const auto before = skim_test::image_of(sampler);
+  const auto broken = [&](std::span<const skim::id_t> ids) {
+    auto e = embed(ids);
+    scores.back() = std::numeric_limits<float>::quiet_NaN();
+    return e;
+  };
+  CHECK_THROWS_AS(sampler.rehash(broken), skim::invalid_input);
+  const auto short_of_scores = [&](std::span<const skim::id_t> ids) {
+    auto e = embed(ids);
+    e.scores = e.scores.first(1);
+    return e;
+  };
+  CHECK_THROWS_WITH(sampler.rehash(short_of_scores),
+                    Catch::Matchers::ContainsSubstring("1 scores"));
+  CHECK_THROWS_AS(sampler.rehash(embed, 0), skim::invalid_input);
+  CHECK(skim_test::image_of(sampler) == before);
+}
+
+TEST_CASE("residuals of a wrong shape or not finite are refused before anything changes",
+          "[unit]") {
+  catalogue_case c;
+  auto sampler = c.make(skim::seed{5});
+  for (std::size_t t = 0; t < 50; ++t) skim_test::step(c, sampler, t);
+  const auto b = skim_test::kept_batch(sampler.draw(c.batch));
+  const auto before = skim_test::image_of(sampler);
+  const std::vector<float> scores(c.batch, 0.5f);
+  std::vector<float> residuals(2 * c.batch, 0.1f);
+  CHECK_THROWS_WITH(
+      sampler.observe(b.ids, scores,
+                      {std::span<const float>(residuals).first(c.batch), c.batch / 2, 2}),
+      Catch::Matchers::ContainsSubstring("16 rows of residuals, wanted 32"));
+  residuals[1] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_AS(sampler.observe(b.ids, scores, {std::span<const float>(residuals), c.batch, 2}),
+                  skim::invalid_input);
+  CHECK(skim_test::image_of(sampler) == before);
 }
 
 TEST_CASE("a reopened gate learns from scratch before it samples", "[unit]") {
@@ -262,6 +413,8 @@ TEST_CASE("nadaraya_watson samplers refuse what they cannot work with", "[unit]"
   CHECK_THROWS_AS(make({.half_life = 0}), skim::invalid_params);
   CHECK_THROWS_AS(make({.bits = 17}), skim::invalid_params);
   CHECK_THROWS_AS(make({.width = 1000}), skim::invalid_params);
+  CHECK_THROWS_AS(make({.class_exponent = 1.5}), skim::invalid_params);
+  CHECK_THROWS_AS(make({.rare_errors = std::nan("")}), skim::invalid_params);
   CHECK_THROWS_AS(nadaraya_watson_sampler<>(data.view().rows(0, 0), {}, {}, skim::seed{1}),
                   skim::invalid_params);
   CHECK_THROWS_WITH(

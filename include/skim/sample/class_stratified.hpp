@@ -16,8 +16,8 @@
 #include "skim/core/error.hpp"
 #include "skim/core/random.hpp"
 #include "skim/sample/batch_sampler.hpp"
-#include "skim/sample/detail/epoch_order.hpp"
 #include "skim/sample/detail/importance.hpp"
+#include "skim/sample/detail/strata.hpp"
 #include "skim/sample/systematic.hpp"
 
 namespace skim::inline v0 {
@@ -63,53 +63,19 @@ class class_stratified_sampler {
  public:
   /// Throws invalid_params for no labels or an exponent outside [0, 1].
   class_stratified_sampler(std::span<const label_t> labels, class_stratified_params p, seed s)
-      : examples_(labels.size()), beta_(p.beta), engine_(random_engine(s).child(0)) {
+      : beta_(p.beta), engine_(random_engine(s).child(0)) {
     detail::check_class_stratified(p);
     if (labels.empty() || labels.size() > std::numeric_limits<id_t>::max())
       SKIM_THROW(invalid_params, detail::concat("class_stratified_sampler: got ", labels.size(),
                                                 " labels, wanted 1 to 2^32 - 1"));
-    // Classes by sorted label: labels need not be dense.
-    std::vector<id_t> by_class(labels.size());
-    for (std::size_t i = 0; i < by_class.size(); ++i) by_class[i] = static_cast<id_t>(i);
-    std::stable_sort(by_class.begin(), by_class.end(),
-                     [&](id_t a, id_t b) { return labels[a] < labels[b]; });
-    double total = 0;
-    for (auto first = by_class.begin(); first != by_class.end();) {
-      const auto last = std::find_if(first, by_class.end(),
-                                     [&](id_t id) { return labels[id] != labels[*first]; });
-      const auto count = static_cast<double>(last - first);
-      strata_.push_back({detail::epoch_order(std::vector<id_t>(first, last),
-                                             random_engine(s).child(strata_.size() + 1)),
-                         std::pow(count, p.exponent)});
-      total += strata_.back().share;
-      first = last;
-    }
-    for (stratum& c : strata_) c.share /= total;
+    strata_ = detail::strata(labels.size(), labels, p.exponent, random_engine(s));
   }
 
   [[nodiscard]] drawn_batch draw(std::size_t batch) {
     detail::check_batch_size("class_stratified_sampler::draw", batch,
                              std::numeric_limits<id_t>::max());
     drawn_.resize(batch);
-    // Systematic rounding of the shares: each count is its expectation rounded up or down.
-    const double start = uniform(engine_);
-    double sum = 0;
-    std::size_t filled = 0;
-    for (std::size_t c = 0; c < strata_.size(); ++c) {
-      sum += strata_[c].share;
-      const bool is_last = c + 1 == strata_.size();
-      const auto up_to =
-          is_last
-              ? batch
-              : std::min(batch, static_cast<std::size_t>(sum * static_cast<double>(batch) + start));
-      const std::size_t count = std::max(up_to, filled) - filled;
-      strata_[c].order.take(std::span(drawn_.ids).subspan(filled, count));
-      const double weight = static_cast<double>(strata_[c].order.size()) /
-                            (static_cast<double>(examples_) * strata_[c].share);
-      std::fill_n(drawn_.weights.begin() + static_cast<std::ptrdiff_t>(filled), count,
-                  static_cast<float>(weight));
-      filled += count;
-    }
+    strata_.take(drawn_.ids, drawn_.weights, engine_);
     detail::temper(drawn_.weights, beta_);
     return drawn_.view();
   }
@@ -118,56 +84,33 @@ class class_stratified_sampler {
     drawn_.check_observation("class_stratified_sampler::observe", ids, scores);
   }
 
-  [[nodiscard]] std::size_t examples() const noexcept { return examples_; }
-  [[nodiscard]] std::size_t classes() const noexcept { return strata_.size(); }
+  [[nodiscard]] std::size_t examples() const noexcept { return strata_.examples(); }
+  [[nodiscard]] std::size_t classes() const noexcept { return strata_.classes(); }
 
   void save(writer& out) const {
     out.begin_frame("class_stratified_sampler");
-    out.put(static_cast<std::uint64_t>(examples_));
     out.put(beta_);
     engine_.save(out);
-    out.put(static_cast<std::uint64_t>(strata_.size()));
-    for (const stratum& c : strata_) {
-      c.order.save(out);
-      out.put(c.share);
-    }
+    strata_.save(out);
     drawn_.save(out);
     out.end_frame();
   }
   [[nodiscard]] static class_stratified_sampler load(reader& in) {
     in.begin_frame("class_stratified_sampler");
     class_stratified_sampler s;
-    s.examples_ = static_cast<std::size_t>(in.get<std::uint64_t>());
     s.beta_ = in.get<double>();
     if (!(s.beta_ >= 0 && s.beta_ <= 1)) in.fail("holds the exponent ", s.beta_, " of weights");
     s.engine_ = random_engine::load(in);
-    std::size_t total = 0;
-    for (auto left = in.get<std::uint64_t>(); left > 0; --left) {
-      stratum c{detail::epoch_order::load(in), 0};
-      c.share = in.get<double>();
-      if (c.order.size() == 0 || !(c.share > 0 && c.share <= 1))
-        in.fail("holds an impossible class");
-      c.order.require_below(s.examples_, in);
-      total += c.order.size();
-      s.strata_.push_back(std::move(c));
-    }
-    if (total == 0 || total != s.examples_)
-      in.fail("classes hold ", total, " of ", s.examples_, " examples");
+    s.strata_ = detail::strata::load(in);
     s.drawn_.load(in);
     in.end_frame();
     return s;
   }
 
  private:
-  struct stratum {
-    detail::epoch_order order;
-    double share = 0;  // q_c
-  };
-
   class_stratified_sampler() = default;
 
-  std::vector<stratum> strata_;
-  std::size_t examples_ = 0;
+  detail::strata strata_;
   double beta_ = 1;
   random_engine engine_;
   detail::batch_buffer drawn_;

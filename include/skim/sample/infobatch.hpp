@@ -22,6 +22,7 @@ namespace skim::inline v0 {
 /// Settings of the InfoBatch sampler.
 struct infobatch_params {
   double prune = 0.5;  ///< r: share of the examples below the mean score that an epoch leaves out
+  double full_from = 0.875;  ///< delta: part of the training after which epochs leave out nothing
 };
 
 /// Epochs without replacement from which examples with a last score below the mean are left out with
@@ -29,8 +30,8 @@ struct infobatch_params {
 ///
 /// Mean and scores are those at the start of the epoch: an example is visited once an epoch, so its
 /// last score still is the one it began with, and the coin is tossed when its turn comes. Examples
-/// without a score stay. The training loop calls anneal() for the last epochs, the last 12.5 % in the
-/// paper, which then use all data.
+/// without a score stay. Epochs that begin in the last part of the training, which progress() tells of,
+/// use all data.
 ///
 /// Shape:   n examples; a batch may be larger than n and may straddle epochs.
 /// Memory:  8 n bytes: last scores and an order.
@@ -46,11 +47,12 @@ class infobatch_sampler {
  public:
   /// Throws invalid_params for no examples or a share outside [0, 1).
   infobatch_sampler(std::size_t examples, infobatch_params p, seed s)
-      : prune_(p.prune), engine_(random_engine(s).child(1)) {
+      : prune_(p.prune), full_from_(p.full_from), engine_(random_engine(s).child(1)) {
     detail::check_examples("infobatch_sampler", examples);
-    if (!is_possible(prune_))
+    if (!is_possible(prune_, full_from_))
       SKIM_THROW(invalid_params,
-                 detail::concat("infobatch_params: got prune ", prune_, ", wanted 0 to below 1"));
+                 detail::concat("infobatch_params: got prune ", prune_, " and full_from ",
+                                full_from_, ", wanted 0 to below 1 and at least 0"));
     order_ = detail::epoch_order(examples, random_engine(s).child(0));
     scores_.assign(examples, unknown);
   }
@@ -81,8 +83,10 @@ class infobatch_sampler {
     for (std::size_t i = 0; i < ids.size(); ++i) scores_[ids[i]] = scores[i];
   }
 
-  /// From the next epoch on, uses all data with weight 1.
-  void anneal() noexcept { annealing_ = true; }
+  /// Tells how much of the training is done, in [0, 1].
+  void progress(double done) noexcept {
+    if (done >= full_from_) annealing_ = true;
+  }
 
   [[nodiscard]] std::size_t examples() const noexcept { return order_.size(); }
   /// Epochs begun so far.
@@ -93,6 +97,7 @@ class infobatch_sampler {
   void save(writer& out) const {
     out.begin_frame("infobatch_sampler");
     out.put(prune_);
+    out.put(full_from_);
     out.put(threshold_);
     out.put(annealing_);
     engine_.save(out);
@@ -105,8 +110,9 @@ class infobatch_sampler {
     in.begin_frame("infobatch_sampler");
     infobatch_sampler s;
     s.prune_ = in.get<double>();
+    s.full_from_ = in.get<double>();
     s.threshold_ = in.get<float>();
-    if (!is_possible(s.prune_) || !detail::is_weight(s.threshold_))
+    if (!is_possible(s.prune_, s.full_from_) || !detail::is_weight(s.threshold_))
       in.fail("holds the share ", s.prune_, " and the threshold ", s.threshold_);
     s.annealing_ = in.get<bool>();
     s.engine_ = random_engine::load(in);
@@ -128,7 +134,9 @@ class infobatch_sampler {
 
   infobatch_sampler() = default;
 
-  static bool is_possible(double prune) noexcept { return prune >= 0 && prune < 1; }
+  static bool is_possible(double prune, double full_from) noexcept {
+    return prune >= 0 && prune < 1 && full_from >= 0;
+  }
 
   void begin_epoch() noexcept {
     const std::span<const float> all = scores_;
@@ -139,7 +147,7 @@ class infobatch_sampler {
     threshold_ = annealing_ || known == 0 ? 0.0f : static_cast<float>(sum / known);
   }
 
-  double prune_ = 0.5;
+  double prune_ = 0.5, full_from_ = 0.875;
   float threshold_ = 0;
   bool annealing_ = false;
   random_engine engine_;

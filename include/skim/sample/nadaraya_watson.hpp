@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -24,8 +25,9 @@
 #include "skim/hash/family.hpp"
 #include "skim/hash/fern.hpp"
 #include "skim/sample/batch_sampler.hpp"
-#include "skim/sample/detail/epoch_order.hpp"
 #include "skim/sample/detail/importance.hpp"
+#include "skim/sample/detail/strata.hpp"
+#include "skim/sample/detail/tilt_monitor.hpp"
 #include "skim/sample/gate.hpp"
 #include "skim/sample/systematic.hpp"
 #include "skim/sketch/nadaraya_watson.hpp"
@@ -43,11 +45,19 @@ struct nadaraya_watson_sampler_params {
   std::size_t pool = 8;        ///< candidates scored for each example drawn
   double uniform_share = 0.2;  ///< lambda: part of each batch drawn uniformly, in (0, 1]
   double exponent = 1;         ///< gamma: probability ~ score^gamma
-  double beta = 1;             ///< weights are (1 / (n p))^beta; 1 is unbiased, 0 ignores them
-  double shrinkage = 1;        ///< k, weight of the mean score in each cell
-  double half_life = 50000;    ///< examples after which an observation counts half
-  std::size_t warm_up = 3000;  ///< examples observed uniformly before any are sampled
-  std::size_t refresh = 16;    ///< batches between full refreshes of the cached scores
+  /// Weights are (1 / (n p))^beta: 1 is unbiased, less leans to the hard examples. Empty: 0.5 while that
+  /// does no harm, else 1, see rare_errors, least_noise_scale and exact_from.
+  std::optional<double> beta = {};
+  double rare_errors =
+      0.7;  ///< share of the score mass in its top tenth from which errors are rare
+  double least_noise_scale = 60;  ///< rows at which a pull of the predictions may show, at least
+  double exact_from = 0.7;        ///< part of the training, see progress(), after which beta is 1
+  double class_exponent = 0.5;    ///< t: a class of n_c examples has a share ~ n_c^t of the pool
+  double shrinkage = 1;           ///< k, weight of the mean score in each cell
+  double half_life = 50000;       ///< examples after which an observation counts half
+  std::size_t warm_up = 3000;     ///< examples observed uniformly before any are sampled
+  std::size_t refresh = 16;       ///< batches between full refreshes of the cached scores
+  std::size_t rehash = 0;         ///< sampled batches between rehashes, see rehash_due(); 0: never
   /// What p is proportional to. The root mean square is optimal where the sketch is exact; the mean
   /// measured as well or better, and its ranking is what the gate's bounds were found with.
   regression_value value = regression_value::mean;
@@ -59,36 +69,50 @@ namespace detail {
 [[nodiscard]] inline bool is_possible(const nadaraya_watson_sampler_params& p) noexcept {
   return p.pool > 0 && p.refresh > 0 && p.fit_rows > 0 && p.half_life > 0 && p.bits <= 16 &&
          p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 && p.uniform_share <= 1 &&
-         p.beta >= 0 && p.beta <= 1 && p.exponent >= 0 && std::isfinite(p.exponent) &&
+         (!p.beta || (*p.beta >= 0 && *p.beta <= 1)) && p.exponent >= 0 &&
+         std::isfinite(p.exponent) && p.rare_errors >= 0 && p.least_noise_scale >= 0 &&
+         p.exact_from >= 0 && p.class_exponent >= 0 && p.class_exponent <= 1 &&
          p.value <= regression_value::root_mean_square;
 }
 
 inline void check_params(const nadaraya_watson_sampler_params& p) {
-  check_importance("nadaraya_watson_sampler_params", p.uniform_share, p.beta, p.exponent);
+  check_importance("nadaraya_watson_sampler_params", p.uniform_share, p.beta.value_or(1),
+                   p.exponent);
   if (!is_possible(p))
-    SKIM_THROW(invalid_params,
-               concat("nadaraya_watson_sampler_params: got pool ", p.pool, ", refresh ", p.refresh,
-                      ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits,
-                      " and run ", p.run,
-                      ", wanted all positive, at most 16 bits and a run that divides them"));
+    SKIM_THROW(
+        invalid_params,
+        concat("nadaraya_watson_sampler_params: got pool ", p.pool, ", refresh ", p.refresh,
+               ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits, ", run ",
+               p.run, ", rare_errors ", p.rare_errors, ", least_noise_scale ", p.least_noise_scale,
+               ", exact_from ", p.exact_from, " and class_exponent ", p.class_exponent,
+               ", wanted the first six positive, at most 16 bits and a run that divides "
+               "them, the others at least 0 and class_exponent at most 1"));
 }
 
 inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
   for (const std::size_t v :
-       {p.hashes, p.bits, p.run, p.fit_rows, p.width, p.pool, p.warm_up, p.refresh})
+       {p.hashes, p.bits, p.run, p.fit_rows, p.width, p.pool, p.warm_up, p.refresh, p.rehash})
     out.put(static_cast<std::uint64_t>(v));
-  for (const double v : {p.uniform_share, p.exponent, p.beta, p.shrinkage, p.half_life}) out.put(v);
+  for (const double v : {p.uniform_share, p.exponent, p.shrinkage, p.half_life, p.rare_errors,
+                         p.least_noise_scale, p.exact_from, p.class_exponent})
+    out.put(v);
+  out.put(p.beta.has_value());
+  out.put(p.beta.value_or(1));
   out.put(p.value);
   put_params(out, p.gate);
 }
 
 [[nodiscard]] inline nadaraya_watson_sampler_params get_sampler_params(reader& in) {
   nadaraya_watson_sampler_params p;
-  for (std::size_t* v :
-       {&p.hashes, &p.bits, &p.run, &p.fit_rows, &p.width, &p.pool, &p.warm_up, &p.refresh})
+  for (std::size_t* v : {&p.hashes, &p.bits, &p.run, &p.fit_rows, &p.width, &p.pool, &p.warm_up,
+                         &p.refresh, &p.rehash})
     *v = static_cast<std::size_t>(in.get<std::uint64_t>());
-  for (double* v : {&p.uniform_share, &p.exponent, &p.beta, &p.shrinkage, &p.half_life})
+  for (double* v : {&p.uniform_share, &p.exponent, &p.shrinkage, &p.half_life, &p.rare_errors,
+                    &p.least_noise_scale, &p.exact_from, &p.class_exponent})
     *v = in.get<double>();
+  const bool has_beta = in.get<bool>();
+  const auto beta = in.get<double>();
+  if (has_beta) p.beta = beta;
   p.value = static_cast<regression_value>(in.get<std::uint8_t>());
   p.gate = get_gate_params(in);
   if (!is_possible(p)) in.fail("holds parameters that no sampler can have");
@@ -126,74 +150,145 @@ class sketch_selector {
     return observed_ < params_.warm_up ? phase::warming : phase::sampling;
   }
 
-  /// Begins a draw that is not sampled.
-  void begin_uniform() noexcept {
+  /// Begins a draw that is not sampled, with the weights it has.
+  void begin_uniform(std::span<const float> weights) {
+    exact_.assign(weights.begin(), weights.end());
     current_ = next();
     if (current_ != phase::closed) return;
     gate_.step_closed();
     if (gate_.is_open()) {  // a new trial learns from scratch: the scores of long ago are no guide
       sketch_->clear();
       observed_ = 0;
+      leaning_ = false;
     }
   }
 
-  /// Chooses a batch among candidates, `of` them listed in rows: positions in [0, rows.size()).
+  /// Chooses a batch among candidates, `of` them listed in rows: positions in [0, rows.size()). Each
+  /// stands for pool_weights of the population, or all for the same if they are empty.
   ///
-  /// The first rows are the uniform part, as the pool is in random order; the others are included with
-  /// probability pi ~ score^gamma, capped at 1. All weigh by the mixture of both (balance heuristic).
-  void select(const codes_view& of, std::span<const id_t> rows, batch_buffer& drawn,
-              std::size_t batch) {
+  /// Some rows are taken evenly, the others are included with probability pi ~ pool weight *
+  /// score^gamma, capped at 1. All weigh by the mixture of both (balance heuristic). The pool comes
+  /// class by class, so that systematic draws are stratified by class.
+  void select(const codes_view& of, std::span<const id_t> rows, std::span<const float> pool_weights,
+              batch_buffer& drawn, std::size_t batch) {
     current_ = phase::sampling;
     const std::size_t candidates = rows.size();
-    uniform_ = uniform_rows(batch, params_.uniform_share);
+    const std::size_t even = uniform_rows(batch, params_.uniform_share);
     predicted_.resize(candidates);
     inclusion_.resize(candidates);
     scores_->query_codes(of, rows, std::span<float>(predicted_));
     std::span<const float> rates = predicted_;
-    if (params_.exponent != 1) {
-      powers_.resize(candidates);
-      for (std::size_t i = 0; i < candidates; ++i)
-        powers_[i] = std::pow(predicted_[i], static_cast<float>(params_.exponent));
-      rates = powers_;
+    if (params_.exponent != 1 || !pool_weights.empty()) {
+      rates_.assign(predicted_.begin(), predicted_.end());
+      if (params_.exponent != 1)
+        for (float& r : rates_) r = std::pow(r, static_cast<float>(params_.exponent));
+      for (std::size_t i = 0; i < pool_weights.size(); ++i) rates_[i] *= pool_weights[i];
+      rates = rates_;
     }
     drawn.resize(batch);
-    for (std::size_t i = 0; i < uniform_; ++i) drawn.ids[i] = static_cast<id_t>(i);
-    const std::size_t sampled = batch - uniform_;
+    const double spacing = static_cast<double>(candidates) / static_cast<double>(even);
+    const double start = uniform(engine_);
+    for (std::size_t i = 0; i < even; ++i)
+      drawn.ids[i] = static_cast<id_t>((static_cast<double>(i) + start) * spacing);
+    const std::size_t sampled = batch - even;
     if (sampled > 0) {
       // The floor only keeps probabilities positive where a sketch predicts zeros.
       inclusion_probabilities(rates, {.budget = static_cast<double>(sampled), .floor = 1e-3},
                               std::span<float>(inclusion_));
-      draw_exactly(inclusion_, engine_, scratch_, std::span(drawn.ids).subspan(uniform_));
+      draw_exactly(inclusion_, engine_, scratch_, std::span(drawn.ids).subspan(even));
     } else {
       std::fill(inclusion_.begin(), inclusion_.end(), 0.0f);
     }
+    const auto stands_for = [&](std::size_t i) {
+      return pool_weights.empty() ? 1.0f : pool_weights[i];
+    };
+    even_predicted_.resize(even);
+    even_weights_.resize(even);
+    for (std::size_t i = 0; i < even; ++i) {
+      even_predicted_[i] = predicted_[drawn.ids[i]];
+      even_weights_[i] = stands_for(drawn.ids[i]);
+    }
     exact_.resize(batch);
-    const auto uniform = static_cast<float>(uniform_), pool = static_cast<float>(candidates);
+    const auto evenly = static_cast<float>(even), pool = static_cast<float>(candidates);
     for (std::size_t i = 0; i < batch; ++i)
-      exact_[i] = static_cast<float>(batch) / (uniform + pool * inclusion_[drawn.ids[i]]);
+      exact_[i] = stands_for(drawn.ids[i]) * static_cast<float>(batch) /
+                  (evenly + pool * inclusion_[drawn.ids[i]]);
     drawn.weights = exact_;
-    temper(drawn.weights, params_.beta);
+    temper(drawn.weights, beta());
+  }
+
+  /// Throws invalid_input unless residuals are empty or one finite row for each of the batch's. Only
+  /// those that learn() will read are looked at.
+  void check_residuals(std::string_view who, matrix_view<const float> residuals,
+                       std::size_t batch) const {
+    if (residuals.empty()) return;
+    if (residuals.rows() != batch)
+      SKIM_THROW(invalid_input,
+                 concat(who, ": got ", residuals.rows(), " rows of residuals, wanted ", batch,
+                        ", one for each example drawn"));
+    if (current_ != phase::sampling) return;
+    for (std::size_t i = 0; i < even_weights_.size(); ++i)
+      for (const float r : residuals.row(i))
+        if (!std::isfinite(r))
+          SKIM_THROW(invalid_input, concat(who, ": got the residual ", r, " in row ", i,
+                                           ", wanted finite numbers"));
   }
 
   /// Learns from the batch last drawn, whose rows of `of` are listed.
-  void observe(const codes_view& of, std::span<const id_t> rows, std::span<const float> scores) {
+  void observe(const codes_view& of, std::span<const id_t> rows, std::span<const float> scores,
+               matrix_view<const float> residuals) {
     if (current_ == phase::closed) return;
     sketch_->decay(std::exp2(-static_cast<double>(rows.size()) / params_.half_life));
+    sketch_->insert_codes(of, rows, scores, std::span<const float>(exact_));
     if (current_ == phase::warming) {
-      sketch_->insert_codes(of, rows, scores);
       observed_ += rows.size();
       if (observed_ >= params_.warm_up) scores_->refresh(*sketch_);
       since_refresh_ = 0;
       return;
     }
-    sketch_->insert_codes(of, rows, scores, std::span<const float>(exact_));
+    ++since_rehash_;
     if (++since_refresh_ >= params_.refresh) {
       scores_->refresh(*sketch_);
       since_refresh_ = 0;
     } else {
       scores_->refresh(*sketch_, of, rows);
     }
-    gate_.step_open(std::span(std::as_const(predicted_)).first(uniform_), scores.first(uniform_));
+    const std::size_t checks = gate_.checks(), even = even_weights_.size();
+    gate_.step_open(even_predicted_, scores.first(even), even_weights_);
+    if (leaning_ && !residuals.empty()) watch_tilt(residuals.rows(0, even));
+    if (gate_.checks() > checks) {
+      const bool rare = *gate_.last_concentration() >= params_.rare_errors;
+      if (rare && !leaning_) tilt_.reset();
+      leaning_ = rare;
+    }
+  }
+
+  /// Exponent of the next batch's weights.
+  [[nodiscard]] double beta() const noexcept {
+    return params_.beta.value_or(leaning_ && !exact_only_ ? 0.5 : 1.0);
+  }
+  void progress(double done) noexcept {
+    if (done >= params_.exact_from) exact_only_ = true;
+  }
+
+  /// Whether it is time to hash all examples by other features: the gate has passed a check, and the
+  /// interval is over.
+  [[nodiscard]] bool rehash_due() const noexcept {
+    return params_.rehash > 0 && next() == phase::sampling && gate_.is_proven() &&
+           (!rehashed_ || since_rehash_ >= params_.rehash);
+  }
+  /// Goes on with another family: a fresh sketch that knows the scores of all examples. Together they
+  /// count as some 10,000 observations, so that those to come soon outweigh them.
+  void rehash(Family family, const codes_view& of, std::span<const float> scores) {
+    constexpr float observations = 10000;
+    sketch_type fresh(std::move(family), sketch_->parameters());
+    const float each = std::min(1.0f, observations / static_cast<float>(scores.size()));
+    fresh.insert_codes(of, scores, std::vector<float>(scores.size(), each));
+    sketch_.emplace(std::move(fresh));
+    scores_.emplace(*sketch_, params_.value);
+    scores_->refresh(*sketch_);
+    since_refresh_ = since_rehash_ = 0;
+    rehashed_ = true;
   }
 
   [[nodiscard]] const nadaraya_watson_sampler_params& params() const noexcept { return params_; }
@@ -203,14 +298,17 @@ class sketch_selector {
   void save(writer& out) const {
     out.begin_frame("sketch_selector");
     put_params(out, params_);
-    for (const std::size_t v : {observed_, since_refresh_, uniform_})
+    for (const std::size_t v : {observed_, since_refresh_, since_rehash_})
       out.put(static_cast<std::uint64_t>(v));
     out.put(current_);
+    for (const bool v : {rehashed_, leaning_, exact_only_}) out.put(v);
+    tilt_.save(out);
     engine_.save(out);
     gate_.save(out);
     sketch_->save(out);
     scores_->save(out);
-    out.put(std::span(predicted_).first(std::min(uniform_, predicted_.size())));
+    out.put(std::span(even_predicted_));
+    out.put(std::span(even_weights_));
     out.put(std::span(exact_));
     out.end_frame();
   }
@@ -219,28 +317,33 @@ class sketch_selector {
     in.begin_frame("sketch_selector");
     sketch_selector s;
     s.params_ = get_sampler_params(in);
-    for (std::size_t* v : {&s.observed_, &s.since_refresh_, &s.uniform_})
+    for (std::size_t* v : {&s.observed_, &s.since_refresh_, &s.since_rehash_})
       *v = static_cast<std::size_t>(in.get<std::uint64_t>());
     const auto current = in.get<std::uint8_t>();
     if (current > static_cast<std::uint8_t>(phase::sampling)) in.fail("holds the phase ", current);
     s.current_ = static_cast<phase>(current);
+    for (bool* v : {&s.rehashed_, &s.leaning_, &s.exact_only_}) *v = in.get<bool>();
+    s.tilt_ = tilt_monitor::load(in);
     s.engine_ = random_engine::load(in);
     s.gate_ = sampling_gate::load(in);
     s.sketch_ = sketch_type::load(in);
     s.scores_ = nadaraya_watson_scores<Family, 2>::load(in, *s.sketch_);
-    s.predicted_ = in.get_vector<float>();
+    s.even_predicted_ = in.get_vector<float>();
+    s.even_weights_ = in.get_vector<float>();
     s.exact_ = in.get_vector<float>();
-    for (const float w : s.exact_)
-      if (!(w >= 0 && std::isfinite(w))) in.fail("holds the weight ", w);
-    if (s.current_ == phase::sampling &&
-        (s.uniform_ > s.exact_.size() || s.predicted_.size() != s.uniform_))
+    for (const auto* values : {&s.even_predicted_, &s.even_weights_, &s.exact_})
+      for (const float v : *values)
+        if (!(v >= 0 && std::isfinite(v))) in.fail("holds the weight or score ", v);
+    const std::size_t even = s.even_weights_.size();
+    if (s.even_predicted_.size() != even ||
+        (s.current_ == phase::sampling && (even == 0 || even > s.exact_.size())))
       in.fail("holds a batch that contradicts itself");
     in.end_frame();
     return s;
   }
   /// Whether a loaded selector can have drawn a batch of so many.
   [[nodiscard]] bool fits(std::size_t batch) const noexcept {
-    return current_ != phase::sampling || exact_.size() == batch;
+    return current_ == phase::closed || exact_.size() == batch;
   }
   /// Throws format_error unless the family can have given such codes and the labels are classes.
   void require_possible(const codes_view& of, const reader& in) const {
@@ -253,16 +356,29 @@ class sketch_selector {
   [[nodiscard]] bool learns() const noexcept { return current_ != phase::closed; }
 
  private:
+  // Back to exact weights for good where leaning to the hard examples pulls the predictions to a side.
+  void watch_tilt(matrix_view<const float> residuals) {
+    constexpr std::size_t least_rows = 1024, window = 2048;
+    tilt_.insert(residuals, even_weights_);
+    if (tilt_.rows() >= least_rows && tilt_.noise_scale() < params_.least_noise_scale)
+      exact_only_ = true;
+    if (tilt_.rows() >= window) tilt_.reset();
+  }
+
   nadaraya_watson_sampler_params params_;
   random_engine engine_;
   sampling_gate gate_;
+  tilt_monitor tilt_;
   std::optional<sketch_type> sketch_;
   std::optional<nadaraya_watson_scores<Family, 2>> scores_;
-  std::size_t observed_ = 0, since_refresh_ = 0;
-  // The draw under way.
+  std::size_t observed_ = 0, since_refresh_ = 0, since_rehash_ = 0;
+  bool rehashed_ = false;
+  bool leaning_ = false;     // errors are rare: weights need not be exact
+  bool exact_only_ = false;  // but shall be
+  // The draw under way; the first of its rows were drawn evenly.
   phase current_ = phase::closed;
-  std::size_t uniform_ = 0;
-  std::vector<float> predicted_, powers_, inclusion_, exact_;
+  std::vector<float> even_predicted_, even_weights_;
+  std::vector<float> predicted_, rates_, inclusion_, exact_;
   std::vector<id_t> scratch_;
 };
 
@@ -408,29 +524,41 @@ void hash_to_16_bits(const Family& family, sparse_view points, std::span<std::ui
 
 }  // namespace detail
 
+/// Features and present scores of some examples, as nadaraya_watson_sampler::rehash() asks for them.
+struct embedded_examples {
+  matrix_view<const float> features;  ///< (rows, d), any d
+  std::span<const float> scores;      ///< (rows), finite and >= 0
+};
+
 /// Batches from a catalogue drawn by a Nadaraya-Watson sketch of the scores.
 ///
 /// The sketch estimates the score of an example from those of its neighbours that were trained on
 /// lately: examples with equal hash codes and the same label share cells. Every batch is chosen among
-/// pool * batch candidates: a part uniformly, the rest with probability ~ score^gamma, with weights
-/// that keep the gradient unbiased (beta = 1). Codes are hashed once, so that scoring a candidate reads
-/// 2 R bytes of codes and R cached cells.
+/// pool * batch candidates, drawn class by class with shares ~ n_c^t: a part evenly, the rest with
+/// probability ~ score^gamma, with weights that keep the gradient unbiased (beta = 1). Codes are hashed
+/// once, so that scoring a candidate reads 2 R bytes of codes and R cached cells.
 ///
-/// A gate falls back to uniform draws, which then cost nothing, where sampling does not pay; see
-/// sampling_gate. Pool and uniform draws have permutations of their own: a trial does not take
-/// examples away from the uniform epochs.
+/// A gate falls back to class-stratified draws (see class_stratified_sampler), which cost next to
+/// nothing, where scores cannot be predicted well enough; see sampling_gate. Both kinds of draws have
+/// permutations of their own: a trial does not take examples away from the epochs.
+///
+/// Weights below their exact values, beta < 1, train more on the hard examples than an unbiased
+/// gradient would: quicker where errors are rare and can be learned, ruinous for predicted
+/// probabilities where labels are noisy. An automatic beta starts at 1, goes to 0.5 while the scores
+/// of the evenly drawn rows are concentrated, and returns to 1 when their residuals show that
+/// predictions are pulled to a side, and for the last part of the training.
 ///
 /// Shape:   features (n, d) dense or CSR, labels (n) or empty (regression, or not conditioned on them).
 /// Memory:  (2 R + 4 + 8) n bytes, 20 n for R = 4, and 20 R W for the sketch (160 KB); features are
 ///          not kept.
-/// Cost:    construction hashes all rows. A sampled draw pool * batch scores of R cells; observe R
-///          cells an example. Nothing grows with n.
+/// Cost:    construction hashes all rows. A sampled draw pool * batch scores of R cells and a word a
+///          class; observe R cells an example. Nothing grows with n.
 /// Error:   unbiased for beta = 1, whatever the sketch has learned: probabilities are known exactly.
 ///          How much variance it saves depends on the data: rare, local, learnable errors gain most.
 /// Threads: none.
 /// Seeds:   equal seeds and scores give equal batches on every platform.
-/// Ref:     Daghaghi et al. 2023, arXiv:2311.13583 (sketch of the loss); pool, mixture weights, second
-///          moment and gate are this library's.
+/// Ref:     Daghaghi et al. 2023, arXiv:2311.13583 (sketch of the loss); pool, strata, mixture
+///          weights, second moment, gate and automatic beta are this library's.
 template <hash_family Family = fern_family>
 class nadaraya_watson_sampler {
  public:
@@ -457,25 +585,91 @@ class nadaraya_watson_sampler {
     detail::check_batch_size("nadaraya_watson_sampler::draw", batch, largest_batch());
     if (selector_.next() == selector_type::phase::sampling) {
       pool_.resize(batch * selector_.params().pool);
-      pool_order_.take(pool_);
-      selector_.select(store_.view(), pool_, drawn_, batch);
+      pool_weights_.resize(pool_.size());
+      pool_strata_.take(pool_, pool_weights_, engine_);
+      selector_.select(store_.view(), pool_, pool_weights_, drawn_, batch);
       for (id_t& id : drawn_.ids) id = pool_[id];
     } else {
       drawn_.resize(batch);
-      order_.take(drawn_.ids);
-      std::fill(drawn_.weights.begin(), drawn_.weights.end(), 1.0f);
-      selector_.begin_uniform();
+      strata_.take(drawn_.ids, drawn_.weights, engine_);
+      selector_.begin_uniform(drawn_.weights);
     }
     return drawn_.view();
   }
 
   /// Teaches the sketch the scores of the batch last drawn; does nothing while the gate is closed.
-  void observe(std::span<const id_t> ids, std::span<const float> scores) {
+  ///
+  /// Residuals (batch, outputs), the derivatives of each example's loss by the network's outputs, let
+  /// an automatic beta notice that it must be 1; without them it rests on the scores alone.
+  void observe(std::span<const id_t> ids, std::span<const float> scores,
+               matrix_view<const float> residuals = {}) {
     drawn_.check_observation("nadaraya_watson_sampler::observe", ids, scores);
-    selector_.observe(store_.view(), ids, scores);
+    selector_.check_residuals("nadaraya_watson_sampler::observe", residuals, ids.size());
+    selector_.observe(store_.view(), ids, scores, residuals);
   }
 
-  [[nodiscard]] std::size_t examples() const noexcept { return order_.size(); }
+  /// Tells how much of the training is done, in [0, 1]: the last part has exact weights (exact_from).
+  void progress(double done) noexcept { selector_.progress(done); }
+
+  /// Whether rehash() is due: the gate has found that sampling pays and params::rehash batches have
+  /// been sampled since the last time.
+  [[nodiscard]] bool rehash_due() const noexcept { return selector_.rehash_due(); }
+
+  /// Hashes all examples by other features, for example what the last hidden layer makes of them now,
+  /// and starts a sketch of their scores.
+  ///
+  /// `embed(ids)` returns an embedded_examples for the listed examples, at most `chunk` at a time; its
+  /// views last until the next call. Ferns are fitted to some of them first. Throws invalid_input for
+  /// features or scores that are not finite or of another shape, and what embed throws; then the
+  /// sampler is as it was.
+  ///
+  /// Cost:    n + fit_rows examples embedded and hashed.
+  template <class Embed>
+  requires(std::is_same_v<Family, fern_family>&& std::is_invocable_r_v<
+           embedded_examples, Embed&, std::span<const id_t>>) void rehash(Embed&& embed,
+                                                                          std::size_t chunk = 128) {
+    constexpr std::string_view who = "nadaraya_watson_sampler::rehash";
+    if (chunk == 0) SKIM_THROW(invalid_input, "nadaraya_watson_sampler::rehash: got a chunk of 0");
+    const std::size_t n = examples(), hashes = selector_.params().hashes;
+    std::vector<id_t> ids;
+    std::vector<float> sample;
+    std::size_t cols = 0;
+    random_engine engine = engine_;
+    const std::size_t rows = std::min(n, selector_.params().fit_rows);
+    for (std::size_t first = 0; first < rows; first += chunk) {
+      ids.resize(std::min(chunk, rows - first));
+      for (id_t& id : ids) id = static_cast<id_t>(uniform_below(engine, n));
+      const embedded_examples some = embed(ids);
+      if (first == 0) cols = some.features.cols();
+      check(who, some, ids.size(), cols);
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        sample.insert(sample.end(), some.features.row(i).begin(), some.features.row(i).end());
+    }
+    Family family = Family::fit({std::span<const float>(sample), rows, cols},
+                                detail::fern_params_of(selector_.params()), seed{engine()});
+    std::vector<std::uint16_t> codes(n * hashes);
+    std::vector<float> scores(n);
+    workspace ws;
+    for (std::size_t first = 0; first < n; first += chunk) {
+      ids.resize(std::min(chunk, n - first));
+      for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<id_t>(first + i);
+      const embedded_examples some = embed(ids);
+      check(who, some, ids.size(), cols);
+      detail::hash_to_16_bits(family, some.features,
+                              std::span(codes).subspan(first * hashes, ids.size() * hashes), ws);
+      std::copy(some.scores.begin(), some.scores.end(),
+                scores.begin() + static_cast<std::ptrdiff_t>(first));
+    }
+    detail::code_store store(std::move(codes), hashes,
+                             std::vector<label_t>(store_.labels().begin(), store_.labels().end()));
+    selector_.rehash(std::move(family), store.view(), scores);
+    store_ = std::move(store);
+    engine_ = engine;
+  }
+
+  [[nodiscard]] std::size_t examples() const noexcept { return strata_.examples(); }
+  /// Exponent of the next batch's weights.
+  [[nodiscard]] double beta() const noexcept { return selector_.beta(); }
   [[nodiscard]] const sampling_gate& gate() const noexcept { return selector_.gate(); }
   [[nodiscard]] const nadaraya_watson_sketch<Family, 2>& sketch() const noexcept {
     return selector_.sketch();
@@ -484,8 +678,9 @@ class nadaraya_watson_sampler {
   void save(writer& out) const {
     out.begin_frame("nadaraya_watson_sampler");
     selector_.save(out);
-    order_.save(out);
-    pool_order_.save(out);
+    engine_.save(out);
+    strata_.save(out);
+    pool_strata_.save(out);
     out.put(store_.codes());
     out.put(store_.labels());
     drawn_.save(out);
@@ -495,19 +690,18 @@ class nadaraya_watson_sampler {
     in.begin_frame("nadaraya_watson_sampler");
     nadaraya_watson_sampler s;
     s.selector_ = selector_type::load(in);
-    s.order_ = detail::epoch_order::load(in);
-    s.pool_order_ = detail::epoch_order::load(in);
+    s.engine_ = random_engine::load(in);
+    s.strata_ = detail::strata::load(in);
+    s.pool_strata_ = detail::strata::load(in);
     auto codes = in.get_vector<std::uint16_t>();
     auto labels = in.get_vector<label_t>();
     s.drawn_.load(in);
-    const std::size_t n = s.order_.size(), hashes = s.sketch().family().num_hashes();
-    if (n == 0 || s.pool_order_.size() != n || codes.size() / hashes != n ||
+    const std::size_t n = s.examples(), hashes = s.sketch().family().num_hashes();
+    if (s.pool_strata_.examples() != n || codes.size() / hashes != n ||
         codes.size() % hashes != 0 || (!labels.empty() && labels.size() != n) ||
         !s.selector_.fits(s.drawn_.ids.size()))
       in.fail("holds parts of different sizes");
     s.store_ = detail::code_store(std::move(codes), hashes, std::move(labels));
-    s.order_.require_below(n, in);
-    s.pool_order_.require_below(n, in);
     for (const id_t id : s.drawn_.ids)
       if (id >= n) in.fail("drew id ", id, " of ", n);
     s.selector_.require_possible(s.store_.view(), in);
@@ -540,8 +734,9 @@ class nadaraya_watson_sampler {
     detail::hash_to_16_bits(family, features, codes, ws);
     store_ = detail::code_store(std::move(codes), family.num_hashes(),
                                 std::vector<label_t>(labels.begin(), labels.end()));
-    order_ = detail::epoch_order(n, root.child(1));
-    pool_order_ = detail::epoch_order(n, root.child(2));
+    strata_ = detail::strata(n, labels, p.class_exponent, root.child(1));
+    pool_strata_ = detail::strata(n, labels, p.class_exponent, root.child(2));
+    engine_ = root.child(4);
     selector_ = selector_type(std::move(family), detail::classes_of(labels), p, root.child(3));
   }
 
@@ -563,10 +758,22 @@ class nadaraya_watson_sampler {
     return std::numeric_limits<id_t>::max() / selector_.params().pool;
   }
 
+  // Of all rows of one call to embed.
+  static void check(std::string_view who, const embedded_examples& e, std::size_t rows,
+                    std::size_t cols) {
+    if (e.features.rows() != rows || e.features.cols() != cols || cols == 0)
+      SKIM_THROW(invalid_input,
+                 detail::concat(who, ": got ", e.features.rows(), " x ", e.features.cols(),
+                                " features, wanted ", rows, " rows and the columns of the first"));
+    detail::check_scores(who, e.scores, rows);
+  }
+
   selector_type selector_;
-  detail::epoch_order order_, pool_order_;
+  detail::strata strata_, pool_strata_;
+  random_engine engine_;
   detail::code_store store_;
   std::vector<id_t> pool_;
+  std::vector<float> pool_weights_;
   detail::batch_buffer drawn_;
 };
 
@@ -619,20 +826,29 @@ class nadaraya_watson_stream_sampler {
     if (next != selector_type::phase::closed) hash(block);
     if (next == selector_type::phase::sampling) {
       while (rows_.size() < block.rows()) rows_.push_back(static_cast<id_t>(rows_.size()));
-      selector_->select(store_.view(), std::span(rows_).first(block.rows()), drawn_, batch);
+      selector_->select(store_.view(), std::span(rows_).first(block.rows()), {}, drawn_, batch);
     } else {
       drawn_.resize(batch);
       for (std::size_t i = 0; i < batch; ++i) drawn_.ids[i] = static_cast<id_t>(i);
       std::fill(drawn_.weights.begin(), drawn_.weights.end(), 1.0f);
-      selector_->begin_uniform();
+      selector_->begin_uniform(drawn_.weights);
     }
     return drawn_.view();
   }
 
   /// Teaches the sketch the scores of the batch last selected; does nothing while the gate is closed.
-  void observe(std::span<const id_t> ids, std::span<const float> scores) {
+  /// Residuals as in nadaraya_watson_sampler::observe().
+  void observe(std::span<const id_t> ids, std::span<const float> scores,
+               matrix_view<const float> residuals = {}) {
     drawn_.check_observation("nadaraya_watson_stream_sampler::observe", ids, scores);
-    if (selector_) selector_->observe(store_.view(), ids, scores);
+    if (!selector_) return;
+    selector_->check_residuals("nadaraya_watson_stream_sampler::observe", residuals, ids.size());
+    selector_->observe(store_.view(), ids, scores, residuals);
+  }
+
+  /// Tells how much of the training is done, in [0, 1]: the last part has exact weights (exact_from).
+  void progress(double done) noexcept {
+    if (selector_) selector_->progress(done);
   }
 
   /// The gate. Throws invalid_input before the first block.
