@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hashing: nanoseconds for a bit, and how far from what the core can do. Names: what / d / bits / batch.
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -55,8 +57,10 @@ void hash_dense(benchmark::State& state) {
 void hash_sparse(benchmark::State& state) {
   hash<skim::sparse_sign_projection>(state, 0);
 }
+// Additions in the place of FMAs: the transforms alone, as if each gave none but signs that are wanted.
 void hash_hadamard(benchmark::State& state) {
-  hash<skim::hadamard_sign_projection>(state, 0);
+  const auto d = std::bit_ceil(std::max<std::size_t>(64, static_cast<std::size_t>(state.range(0))));
+  hash<skim::hadamard_sign_projection>(state, 2.0 * 3 * std::countr_zero(d));
 }
 
 // One input has nothing to share a weight with: reading the weights is the limit.
@@ -108,6 +112,8 @@ void dimensions(benchmark::internal::Benchmark* b) {
   b->Args({128, 1024, 1})
       ->Args({128, 128, 1})
       ->Args({128, 4096, 32})
+      ->Args({1024, 4096, 32})
+      ->Args({4096, 4096, 32})
       ->UseManualTime()
       ->Iterations(60);
 }

@@ -188,6 +188,39 @@ void limit_change(benchmark::State& state) {
 }
 BENCHMARK(limit_change)->Name("sample/limit_change_of_word")->Apply(decades);
 
+/// The same where an index tells where the word is, as any structure must that keeps its items in lists.
+void limit_change_by_index(benchmark::State& state) {
+  std::vector<std::uint64_t> words(size_of(state));
+  std::vector<std::uint64_t> places(words.size());
+  std::iota(places.begin(), places.end(), std::uint64_t{0});
+  skim::random_engine g(skim::seed{4});
+  skim::shuffle(std::span(places), g);
+  const changes c(words.size());
+  std::size_t k = 0;
+  for (auto _ : state) {
+    words[places[c.ids[k]]] += k;
+    benchmark::ClobberMemory();
+    k = (k + 1) % changes::count;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(limit_change_by_index)->Name("sample/limit_change_by_index")->Apply(decades);
+
+/// What one of these reads takes if the next has to wait for it.
+void limit_latency(benchmark::State& state) {
+  const std::vector<std::uint64_t> zeros(size_of(state));
+  const changes c(zeros.size());
+  std::size_t k = 0;
+  std::uint64_t found = 0;
+  for (auto _ : state) {
+    found = zeros[c.ids[k] + found];
+    benchmark::DoNotOptimize(found);
+    k = (k + 1) % changes::count;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(limit_latency)->Name("sample/limit_latency_of_read")->Apply(decades);
+
 template <class Sampler>
 void update(benchmark::State& state) {
   const std::vector<float> w = exponential_weights(size_of(state));

@@ -1,18 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # cmake -DWANTED_RESULT=<exit code> -DWANTED_OUTPUT=<regex> -P run_example.cmake -- <program> <arguments...>
-set(command "")
-set(seen FALSE)
-math(EXPR last "${CMAKE_ARGC} - 1")
-foreach(i RANGE ${last})
-  if(seen)
-    list(APPEND command "${CMAKE_ARGV${i}}")
-  elseif(CMAKE_ARGV${i} STREQUAL "--")
-    set(seen TRUE)
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/script_arguments.cmake")
 
-execute_process(COMMAND ${command}
+execute_process(COMMAND ${arguments}
   OUTPUT_VARIABLE output ERROR_VARIABLE complaint RESULT_VARIABLE result)
 string(APPEND output "${complaint}")
 message(NOTICE "${output}")

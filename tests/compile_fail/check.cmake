@@ -1,16 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # cmake -DSOURCE=<case.cpp> -P check.cmake -- <compiler> <flags...>
-set(command "")
-set(seen FALSE)
-math(EXPR last "${CMAKE_ARGC} - 1")
-foreach(i RANGE ${last})
-  if(seen)
-    list(APPEND command "${CMAKE_ARGV${i}}")
-  elseif(CMAKE_ARGV${i} STREQUAL "--")
-    set(seen TRUE)
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/script_arguments.cmake")
 
 file(STRINGS "${SOURCE}" expected REGEX "^// expect: ")
 if(NOT expected)
@@ -18,13 +9,13 @@ if(NOT expected)
 endif()
 
 # Without the control a missing header or a typing error would look like success.
-execute_process(COMMAND ${command} "${SOURCE}"
+execute_process(COMMAND ${arguments} "${SOURCE}"
   OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "does not compile even without the fault:\n${output}")
 endif()
 
-execute_process(COMMAND ${command} -DSKIM_MUST_NOT_COMPILE "${SOURCE}"
+execute_process(COMMAND ${arguments} -DSKIM_MUST_NOT_COMPILE "${SOURCE}"
   OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
 if(result EQUAL 0)
   message(FATAL_ERROR "compiles, and must not: ${SOURCE}")

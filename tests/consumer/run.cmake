@@ -1,16 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # cmake -DSOURCE= -DBINARY= -DGENERATOR= -DREFUSED= -P run.cmake -- <cmake arguments...>
-set(args "")
-set(seen FALSE)
-math(EXPR last "${CMAKE_ARGC} - 1")
-foreach(i RANGE ${last})
-  if(seen)
-    list(APPEND args "${CMAKE_ARGV${i}}")
-  elseif(CMAKE_ARGV${i} STREQUAL "--")
-    set(seen TRUE)
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/../../cmake/script_arguments.cmake")
 
 function(run)
   execute_process(COMMAND ${ARGN}
@@ -20,7 +11,7 @@ function(run)
 endfunction()
 
 file(REMOVE_RECURSE "${BINARY}")
-run("${CMAKE_COMMAND}" -G "${GENERATOR}" -S "${SOURCE}" -B "${BINARY}" ${args})
+run("${CMAKE_COMMAND}" -G "${GENERATOR}" -S "${SOURCE}" -B "${BINARY}" ${arguments})
 if(REFUSED)
   string(REGEX REPLACE "[ \n]+" " " flat "${output}") # messages are wrapped
   if(result EQUAL 0 OR NOT flat MATCHES "${REFUSED}")

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Mixers and the universal hash: pinned values, avalanche, collisions; and error messages.
+// Mixers: pinned values, avalanche, collisions; and error messages.
 #include "skim/core/mix.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -68,32 +66,6 @@ TEST_CASE("mix_combine tells pairs apart", "[mix][stat]") {
     for (std::uint64_t b = 0; b < 700; ++b) values.push_back(skim::mix_combine(a, b));
   std::sort(values.begin(), values.end());
   CHECK(std::adjacent_find(values.begin(), values.end()) == values.end());
-}
-
-TEST_CASE("multiply_shift collides as seldom as it says", "[mix][stat]") {
-  CHECK(skim::multiply_shift(1, 0)(12345) == 0);
-  CHECK(skim::multiply_shift()(12345) == 0);
-  skim::random_engine g(skim::seed{2});
-  constexpr std::uint64_t draws = 100'000;
-  for (const unsigned bits : {1u, 4u, 8u}) {
-    const double p = std::ldexp(1.0, -static_cast<int>(bits));
-    // Pairs that plain multiplication treats worst: one bit apart, multiples, complements.
-    for (const auto [x, y] : {std::array{0u, 1u}, std::array{0u, 1u << 31}, std::array{1u, 3u},
-                              std::array{0u, 0xffffffffu}, std::array{0x10000u, 0x20000u}}) {
-      INFO(bits << " bits, keys " << x << " and " << y);
-      std::uint64_t collisions = 0;
-      std::vector<std::uint64_t> counts(std::size_t{1} << bits);
-      for (std::uint64_t i = 0; i < draws; ++i) {
-        const skim::multiply_shift hash(g(), bits);
-        collisions += hash(x) == hash(y);
-        ++counts[hash(x)];
-      }
-      skim_test::check_proportion(collisions, draws, p);
-      skim_test::check_chi_square(counts, std::vector<double>(counts.size(), 1.0));
-    }
-  }
-  const skim::multiply_shift full(g(), 32);
-  CHECK(full(1) != full(2));
 }
 
 TEST_CASE("messages join text and numbers", "[error][unit]") {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "skim/core/mix.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -34,6 +35,21 @@ TEST_CASE("codes of sign projections are pinned", "[golden]") {
         code_list{199, 51, 17, 41, 99, 212});
   CHECK(codes_of(skim::hadamard_sign_projection({.dim = 8, .bits = 8, .hashes = 6}, s)) ==
         code_list{125, 16, 11, 35, 107, 165});
+}
+
+TEST_CASE("codes of many rotations of a batch are pinned", "[golden]") {
+  // 10 rotations: 8 go side by side, the others take 8 inputs side by side, and one by one.
+  constexpr std::size_t n = 9, d = 50, hashes = 80;
+  std::vector<float> x(n * d);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * i % 31) - 15.0f;
+  const skim::hadamard_sign_projection family({.dim = d, .bits = 8, .hashes = hashes},
+                                              skim::seed{42});
+  std::vector<skim::code_t> codes(n * hashes);
+  skim::workspace ws;
+  family.hash(skim::matrix_view<const float>(x.data(), n, d), codes, ws);
+  std::uint64_t all = 0;
+  for (const skim::code_t c : codes) all = skim::mix_combine(all, c);
+  CHECK(all == 5006794057761813344u);
 }
 
 TEST_CASE("fingerprints of sign projections are pinned", "[golden]") {

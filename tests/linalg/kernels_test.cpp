@@ -217,6 +217,45 @@ TEMPLATE_TEST_CASE("the Hadamard transform is the same to the last bit everywher
   }
 }
 
+TEMPLATE_TEST_CASE("Hadamard transforms of columns are those of rows", "[unit]", portable, native) {
+  using pack = skim::simd::floats<TestType>;
+  for (std::size_t n = 64; n <= 32768; n *= 2) {
+    const auto columns = skim_test::gaussian_points(n, 8, skim::seed{n});
+    std::vector<float> scratch(8 * n), result(8 * n), row(n);
+    skim::detail::hadamard_columns<TestType>(
+        scratch.data(), n,
+        [&](std::size_t k, std::size_t lane) {
+          return pack::load(columns.row(k).data() + lane);  // rows are adjacent
+        },
+        [&](std::size_t k, std::size_t lane, pack v) { v.store(result.data() + 8 * k + lane); });
+    for (std::size_t lane = 0; lane < 8; ++lane) {
+      for (std::size_t k = 0; k < n; ++k) row[k] = columns.row(k)[lane];
+      skim::hadamard_transform<TestType>(std::span<float>(row));
+      for (std::size_t k = 0; k < n; ++k) REQUIRE(result[8 * k + lane] == row[k]);
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("packs repeat values, 8 x 8 floats and 16 x 8 bits are transposed", "[unit]",
+                   portable, native) {
+  using pack = skim::simd::floats<TestType>;
+  const auto x = skim_test::gaussian_points(8, 9, skim::seed{1});
+  std::array<float, 64> lanes{};
+  skim::simd::repeat<8, TestType>(x.row(0).data()).store(lanes.data());
+  for (std::size_t i = 0; i < pack::size; ++i) CHECK(lanes[i] == x.row(0)[i / 8]);
+  std::array<const float*, 8> rows;
+  for (std::size_t i = 0; i < 8; ++i) rows[i] = x.row(i).data() + 1;
+  skim::simd::transpose_8x8<TestType>(rows, lanes.data());
+  for (std::size_t i = 0; i < 8; ++i)
+    for (std::size_t k = 0; k < 8; ++k) CHECK(lanes[8 * k + i] == x.row(i)[k + 1]);
+  std::array<std::uint8_t, 16> bytes;
+  skim::random_engine g(skim::seed{2});
+  for (std::uint8_t& b : bytes) b = static_cast<std::uint8_t>(g());
+  const auto words = skim::simd::transpose_bits(bytes.data());
+  for (std::size_t l = 0; l < 8; ++l)
+    for (std::size_t k = 0; k < 16; ++k) CHECK((words[l] >> k & 1) == (bytes[k] >> l & 1));
+}
+
 TEMPLATE_TEST_CASE("each projection is one chain of FMAs, in any batch", "[unit]", portable,
                    native) {
   for (const std::size_t d : {0u, 1u, 2u, 3u, 17u, 128u, 1537u, 4100u}) {

@@ -211,35 +211,39 @@ TEST_CASE("a changed dynamic sampler draws on after saving", "[unit]") {
 
 TEST_CASE("dynamic images that contradict themselves are refused", "[unit]") {
   using words = std::vector<std::uint32_t>;
-  const auto forged = [](std::vector<float> weights, words order, words bases, words later) {
+  const auto forged = [](const std::vector<float>& weights, words order, words bases, words later) {
     skim::writer out;
     out.begin_frame("dynamic_sampler");
     out.put(std::span<const float>(weights));
     for (const words& w : {order, bases, later}) out.put(std::span<const std::uint32_t>(w));
     out.end_frame();
     skim::reader in(out.bytes());
-    return dynamic_sampler::load(in).size();
+    const dynamic_sampler s = dynamic_sampler::load(in);
+    skim::random_engine g(skim::seed{1});
+    for (int k = 0; k < 100; ++k) CHECK(weights[s.draw(g).value()] > 0);
+    return s.size();
   };
-  // 1 and 2 are in groups 299 and 301.
-  const words bases{299, 1, 301, 1};
+  // 1 and 2 are in groups 597 and 601, 2^-100 in 197.
+  const words bases{597, 1, 601, 1};
   CHECK(forged({1, 2}, {1, 0}, bases, {}) == 2);
-  CHECK(forged({1, 2}, {1, 0}, bases, words(100, 300)) == 2);
+  CHECK(forged({1, 2}, {1, 0}, bases, words(100, 600)) == 2);
+  CHECK(forged({1, 2}, {1, 0}, {597, 1, 601, 1, 197, 1}, {}) == 2);  // a group since left empty
   CHECK_THROWS_AS(forged({1, 2}, {1}, bases, {}), skim::format_error);
   CHECK_THROWS_AS(forged({1, 2}, {0, 0}, bases, {}), skim::format_error);
   CHECK_THROWS_AS(forged({1, 2}, {0, 2}, bases, {}), skim::format_error);
   CHECK_THROWS_AS(forged({1, -2}, {0, 1}, bases, {}), skim::format_error);
   // Cells that do not suit the members would bend the law or never end a draw.
   CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 3, 301, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1, 301, 1, 350, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1, 299, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1, 301, 0}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1, 301, 1, 0, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {299, 1, 301, 1, 555, 1}, {}), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, bases, words(1000, 300)), skim::format_error);
-  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, bases, {555}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 3, 601, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1, 601, 1, 700, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1, 597, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1, 601, 0}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1, 601, 1, 0, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, {597, 1, 601, 1, 1109, 1}, {}), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, bases, words(1500, 600)), skim::format_error);
+  CHECK_THROWS_AS(forged({1, 2}, {0, 1}, bases, {1109}), skim::format_error);
 }
 
 }  // namespace

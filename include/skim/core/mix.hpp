@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Integer mixing: scrambling, combining, and hashing to a range.
+// Integer mixing: scrambling and combining.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "skim/core/config.hpp"
 
@@ -33,29 +31,5 @@ template <class... Values>
   ((f = mix_combine(f, static_cast<std::uint64_t>(values))), ...);
   return f;
 }
-
-/// Hashes 32-bit keys to [0, 2^bits) by multiply-shift with an offset.
-///
-/// Cost:    one multiplication and two shifts a key.
-/// Error:   any two distinct 32-bit keys collide with probability 2^-bits over a uniform draw of
-///          multiplier and offset (strongly universal); mix longer keys first.
-/// Threads: as a value; hashing is const.
-/// Ref:     Dietzfelbinger 1996, STACS (strongly universal multiply-shift).
-class multiply_shift {
- public:
-  constexpr multiply_shift() noexcept = default;
-  /// Pre: bits <= 32.
-  constexpr multiply_shift(std::uint64_t seed, unsigned bits) noexcept
-      : multiplier_(mix64(seed)), offset_(mix64(seed ^ 0xa5a5a5a5a5a5a5a5u)), bits_(bits) {}
-
-  [[nodiscard]] constexpr std::uint32_t operator()(std::uint32_t key) const noexcept {
-    // The upper half of the product is what multiply-shift keeps; bits_ == 0 must not shift by 64.
-    return static_cast<std::uint32_t>(((key * multiplier_ + offset_) >> 32) >> (32 - bits_));
-  }
-
- private:
-  std::uint64_t multiplier_ = 1, offset_ = 0;
-  unsigned bits_ = 0;
-};
 
 }  // namespace skim::inline v0

@@ -125,16 +125,23 @@ template <random_source G>
 
 namespace detail {
 
+/// high * 2^64 + low.
 struct wide_product {
-  std::uint64_t high, low;
+  std::uint64_t high = 0, low = 0;
 };
 
-// 64 x 64 -> 128 bits in halves: no compiler's 128-bit type, and no intrinsic, is portable.
+/// The full product of two words: turns a random one into an index and a fraction.
 [[nodiscard]] constexpr wide_product multiply_wide(std::uint64_t a, std::uint64_t b) noexcept {
+#if defined(__SIZEOF_INT128__)
+  __extension__ using wide = unsigned __int128;
+  const wide product = static_cast<wide>(a) * b;
+  return {static_cast<std::uint64_t>(product >> 64), static_cast<std::uint64_t>(product)};
+#else
   constexpr std::uint64_t half = 0xffffffffu;
   const std::uint64_t a0 = a & half, a1 = a >> 32, b0 = b & half, b1 = b >> 32;
   const std::uint64_t low = a0 * b0, mid = a1 * b0 + (low >> 32), cross = a0 * b1 + (mid & half);
   return {a1 * b1 + (mid >> 32) + (cross >> 32), a * b};
+#endif
 }
 
 }  // namespace detail

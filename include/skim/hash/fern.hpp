@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "skim/core/aligned.hpp"
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/matrix_view.hpp"
@@ -64,10 +65,11 @@ struct fern_params {
 /// drawn.
 ///
 /// Shape:   x is (d) or sparse with missing = 0, a batch (n, d) or CSR; codes (hashes) or (n, hashes).
-/// Memory:  8 bytes a feature, the knots (at most 4 (m + 1) d bytes), 3/16 d bytes to find the
+/// Memory:  24 bytes a feature, the knots (at most 4 (m + 1) d bytes), 3/16 d bytes to find the
 ///          features of a sparse entry.
-/// Cost:    dense: hashes * bits comparisons, 16 points at a time in a batch; one pass over the
-///          coordinates that are compared. Sparse: the nonzeros, and the features they meet.
+/// Cost:    dense: hashes * bits comparisons, 32 points at a time in a batch and a register of
+///          features at a time in a single point; one pass over the coordinates that are compared.
+///          Sparse: the nonzeros, and the features they meet.
 /// Error:   the kernel is exact up to the rounding of thresholds to float.
 /// Threads: immutable: any number at once, each with its own workspace.
 /// Seeds:   equal seeds, parameters and coordinates give equal codes on every platform.
@@ -113,10 +115,6 @@ class fern_family {
     std::vector<float> knots;
     std::vector<double> weights;  // 0: never drawn
   };
-  struct feature {
-    std::uint32_t slot = 0;  // position in used_
-    float threshold = 0;
-  };
   struct flip {  // what an entry of a sparse row can change
     std::uint32_t hash = 0;
     code_t bit = 0;
@@ -130,6 +128,8 @@ class fern_family {
   [[nodiscard]] double below(std::size_t j, float x) const noexcept;
   void check_used(std::span<const float> x, std::size_t row) const;
   template <class Arch>
+  [[nodiscard]] bool hash_one(const float* x, float* compared, std::uint16_t* words) const noexcept;
+  template <class Arch>
   [[nodiscard]] bool hash_block(const float* const* rows, std::size_t count, float* lanes,
                                 code_t* codes) const noexcept;
   void hash_sparse(sparse_row x, code_t* codes) const noexcept;
@@ -142,10 +142,13 @@ class fern_family {
   std::size_t dim_ = 0;
   std::uint64_t fingerprint_ = 0;
   distribution distribution_;
-  std::vector<id_t> used_;                     // ascending
-  std::vector<feature> features_;              // (hashes, bits)
-  std::vector<code_t> zero_codes_;             // codes of the zero vector
-  std::vector<std::uint64_t> present_;         // bit j: coordinate j is used
+  std::vector<id_t> used_;  // ascending
+  // Features, (hashes, bits), the last of a hash first: that is the order of its bits.
+  std::vector<id_t> coordinates_;
+  std::vector<std::uint32_t> slots_;    // positions of these in used_
+  aligned_vector<float> thresholds_;    // padded to whole words with thresholds nothing exceeds
+  std::vector<code_t> zero_codes_;      // codes of the zero vector
+  std::vector<std::uint64_t> present_;  // bit j: coordinate j is used
   std::vector<std::uint32_t> present_before_;  // used coordinates below 64 w
   std::vector<std::uint32_t> flips_first_;     // (used + 1)
   std::vector<flip> flips_;

@@ -361,7 +361,8 @@ using sparse_sign_projection = detail::basic_sign_projection<detail::sparse_proj
 ///
 /// Shape:   as dense_sign_projection.
 /// Memory:  4 rounds K L bytes (rounded up to whole rotations), shared by copies.
-/// Cost:    rounds * log2(D) additions for a sign.
+/// Cost:    rounds * log2(D) additions for a sign, in vectors of 8 rotations of a point or 8 points
+///          of a batch; a single point of less than 8 D signs takes somewhat longer.
 /// Error:   limit_kernel is exact on average at bits = 1 for inputs whose direction is uniform, and a
 ///          limit for others. Signs of one rotation come from orthogonal vectors: for points of uniform
 ///          direction they are independent of each other in one point, and weakly dependent in a

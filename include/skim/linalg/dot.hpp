@@ -101,19 +101,18 @@ inline void axpy(float factor, std::span<const float> x, std::span<float> y) noe
 template <class Arch = simd::default_arch>
 [[nodiscard]] inline bool all_finite(std::span<const float> x) noexcept {
   // The exponent of a non-finite float is all ones: adding one to it carries into the sign bit.
-  // Eight words at a time in plain integers: every compiler turns this into vectors at -O2.
+  // Sixteen words at a time in plain integers: every compiler turns this into vectors at -O2.
   constexpr std::size_t block = 16;
-  constexpr std::uint32_t exponent = 0x7f800000u, one = 0x00800000u;
-  std::array<std::uint32_t, block> seen{}, word;
+  const auto carried = [](float v) {
+    return (std::bit_cast<std::uint32_t>(v) & 0x7f800000u) + 0x00800000u;
+  };
+  std::array<std::uint32_t, block> seen{};
   std::size_t i = 0;
-  for (; i + block <= x.size(); i += block) {
-    std::memcpy(word.data(), x.data() + i, sizeof word);
-    for (std::size_t j = 0; j < block; ++j) seen[j] |= (word[j] & exponent) + one;
-  }
-  word = {};
-  if (i < x.size()) std::memcpy(word.data(), x.data() + i, (x.size() - i) * sizeof(float));
+  for (; i + block <= x.size(); i += block)
+    for (std::size_t j = 0; j < block; ++j) seen[j] |= carried(x[i + j]);
   std::uint32_t any = 0;
-  for (std::size_t j = 0; j < block; ++j) any |= seen[j] | ((word[j] & exponent) + one);
+  for (; i < x.size(); ++i) any |= carried(x[i]);
+  for (const std::uint32_t s : seen) any |= s;
   return (any >> 31) == 0;
 }
 

@@ -22,6 +22,8 @@ namespace detail {
 // each group it holds: an element meets the same additions in the same order whatever the instruction
 // set, so results are equal to the last bit everywhere.
 
+inline constexpr std::size_t hadamard_cached = 4096;  // 16 KB: half of a first-level cache
+
 // The stage of one distance inside a pack: x_i + x_j in the lower lane, x_i - x_j in the upper. The
 // product with +-1 is exact, so the FMA rounds as the addition would.
 template <std::size_t Distance, class Arch>
@@ -123,7 +125,6 @@ inline void hadamard(float* x, std::size_t n, const float* signs) noexcept {
   using pack = simd::floats<Arch>;
   constexpr std::size_t w = pack::size;
   constexpr std::size_t packs = w >= 16 ? 16 : 8;  // half the registers of x86-64
-  constexpr std::size_t cached = 4096;             // 16 KB: half of a first-level cache
   if (n < w) {
     if constexpr (Signed)
       for (std::size_t i = 0; i < n; ++i) x[i] *= signs[i];
@@ -148,12 +149,80 @@ inline void hadamard(float* x, std::size_t n, const float* signs) noexcept {
   }
   if constexpr (packs > 8)
     if (n == 8 * w) return hadamard_block<Arch, 8, Signed>(x, signs);
-  const std::size_t part = std::min(n, cached);
+  const std::size_t part = std::min(n, hadamard_cached);
   for (std::size_t i = 0; i < n; i += part) {
     hadamard_blocks<Arch, packs, Signed>(x + i, part, Signed ? signs + i : signs);
     hadamard_passes<Arch>(x + i, part, packs * w);
   }
   if (part < n) hadamard_passes<Arch>(x, n, part);
+}
+
+inline constexpr std::size_t hadamard_columns_count = 8;
+
+// The same over the columns of an array (n, 8), h in rows. load(k, lane) gives the pack that begins at
+// row k, store(k, lane, pack) takes its result.
+template <class Arch, std::size_t Radix, class Load, class Store>
+SKIM_ALWAYS_INLINE void hadamard_columns_pass(std::size_t n, std::size_t h, Load load,
+                                              Store store) noexcept {
+  using pack = simd::floats<Arch>;
+  constexpr std::size_t rows = std::max<std::size_t>(1, pack::size / hadamard_columns_count);
+  for (std::size_t group = 0; group < n; group += Radix * h) {
+    for (std::size_t k = group; k < group + h; k += rows) {
+      for (std::size_t lane = 0; lane < hadamard_columns_count; lane += pack::size) {
+        std::array<pack, Radix> r;
+        [&]<std::size_t... I>(std::index_sequence<I...>) SKIM_INLINE_LAMBDA {
+          ((r[I] = load(k + I * h, lane)), ...);
+          butterfly_packs<1>(r);
+          if constexpr (Radix > 2) butterfly_packs<2>(r);
+          if constexpr (Radix > 4) butterfly_packs<4>(r);
+          (store(k + I * h, lane, r[I]), ...);
+        }
+        (std::make_index_sequence<Radix>{});
+      }
+    }
+  }
+}
+
+// Transforms of the 8 columns of an array (n, 8): each stage adds packs, none moves a lane. The input is
+// what load gives, the result what store takes; x is scratch memory for 8 n floats, which they may use
+// too. Pre: n >= 64.
+template <class Arch, class Load, class Store>
+inline void hadamard_columns(float* x, std::size_t n, Load load, Store store) noexcept {
+  using pack = simd::floats<Arch>;
+  const auto from_x = [x](std::size_t k, std::size_t lane) SKIM_INLINE_LAMBDA {
+    return pack::load(x + k * hadamard_columns_count + lane);
+  };
+  const auto to_x = [x](std::size_t k, std::size_t lane, pack v)
+                        SKIM_INLINE_LAMBDA { v.store(x + k * hadamard_columns_count + lane); };
+  constexpr std::size_t begin = pack::size > hadamard_columns_count ? 2 : 1;  // rows of a pack
+  // The last pass takes 8 or 4 rows, whichever leaves whole passes of 8 to the others if one does.
+  const std::size_t last = std::countr_zero(n) % 3 == 1 ? 4 : 8;
+  const std::size_t part =
+      std::clamp(n / last, 8 * begin, hadamard_cached / hadamard_columns_count);
+  for (std::size_t first = 0; first < n; first += part) {
+    hadamard_columns_pass<Arch, 8>(
+        part, begin,
+        [=](std::size_t k, std::size_t lane) SKIM_INLINE_LAMBDA {
+          pack v = load(first + k, lane);
+          if constexpr (begin > 1) v = butterfly_lanes<hadamard_columns_count>(v);
+          return v;
+        },
+        [=](std::size_t k, std::size_t lane, pack v)
+            SKIM_INLINE_LAMBDA { to_x(first + k, lane, v); });
+    hadamard_passes<Arch>(x + first * hadamard_columns_count, part * hadamard_columns_count,
+                          8 * begin * hadamard_columns_count);
+  }
+  std::size_t h = part;
+  for (; n / h > 8; h *= 8)
+    hadamard_pass<Arch, 8>(x, n * hadamard_columns_count, h * hadamard_columns_count);
+  switch (n / h) {
+    case 8:
+      return hadamard_columns_pass<Arch, 8>(n, h, from_x, store);
+    case 4:
+      return hadamard_columns_pass<Arch, 4>(n, h, from_x, store);
+    default:
+      return hadamard_columns_pass<Arch, 2>(n, h, from_x, store);
+  }
 }
 
 }  // namespace detail

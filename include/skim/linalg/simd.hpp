@@ -221,6 +221,19 @@ template <std::size_t Distance, class Arch>
   return floats<Arch>::load(swapped.data());
 }
 
+/// Lane i of the result is values[i / Count]: each value Count times, or one value all over.
+template <std::size_t Count, class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> repeat(const float* values) noexcept {
+  constexpr std::size_t size = floats<Arch>::size;
+  if constexpr (size <= Count) {
+    return floats<Arch>::broadcast(*values);
+  } else {
+    std::array<float, size> lanes;
+    for (std::size_t i = 0; i < size; ++i) lanes[i] = values[i / Count];
+    return floats<Arch>::load(lanes.data());
+  }
+}
+
 /// Sum of the lanes, halves first: the order does not depend on xsimd's version.
 template <class Arch>
 [[nodiscard]] SKIM_ALWAYS_INLINE float reduce_add(floats<Arch> x) noexcept {
@@ -228,6 +241,52 @@ template <class Arch>
   for (std::size_t half = lanes.size() / 2; half > 0; half /= 2)
     for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   return lanes[0];
+}
+
+/// The first 8 floats of 8 rows as 8 columns: to[8 k + i] = rows[i][k].
+template <class Arch>
+SKIM_ALWAYS_INLINE void transpose_8x8(const std::array<const float*, 8>& rows, float* to) noexcept {
+#if defined(__AVX__)
+  if constexpr (floats<Arch>::size >= 8) {
+    // Halves of rows i and i + 4 come together as they are loaded; the rest are 4 x 4 blocks.
+    const auto block = [&](std::size_t k) SKIM_INLINE_LAMBDA {
+      const auto pair = [&](std::size_t i) SKIM_INLINE_LAMBDA {
+        return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[i] + k)),
+                                    _mm_loadu_ps(rows[i + 4] + k), 1);
+      };
+      const __m256 a = pair(0), b = pair(1), c = pair(2), d = pair(3);
+      const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
+      const __m256 ab_high = _mm256_unpackhi_ps(a, b), cd_high = _mm256_unpackhi_ps(c, d);
+      _mm256_storeu_ps(to + 8 * k, _mm256_shuffle_ps(ab, cd, 0x44));
+      _mm256_storeu_ps(to + 8 * k + 8, _mm256_shuffle_ps(ab, cd, 0xee));
+      _mm256_storeu_ps(to + 8 * k + 16, _mm256_shuffle_ps(ab_high, cd_high, 0x44));
+      _mm256_storeu_ps(to + 8 * k + 24, _mm256_shuffle_ps(ab_high, cd_high, 0xee));
+    };
+    block(0);
+    block(4);
+    return;
+  }
+#endif
+  for (std::size_t i = 0; i < 8; ++i)
+    for (std::size_t k = 0; k < 8; ++k) to[8 * k + i] = rows[i][k];
+}
+
+/// Bit l of bytes[k] becomes bit k of word l.
+[[nodiscard]] SKIM_ALWAYS_INLINE std::array<std::uint16_t, 8> transpose_bits(
+    const std::uint8_t* bytes) noexcept {
+  std::array<std::uint16_t, 8> words;
+#if defined(__SSE2__)
+  __m128i rest = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  for (std::size_t l = 8; l-- > 0; rest = _mm_add_epi8(rest, rest))
+    words[l] = static_cast<std::uint16_t>(_mm_movemask_epi8(rest));
+#else
+  for (std::size_t l = 0; l < 8; ++l) {
+    std::uint32_t word = 0;
+    for (std::size_t k = 0; k < 16; ++k) word |= (std::uint32_t{bytes[k]} >> l & 1u) << k;
+    words[l] = static_cast<std::uint16_t>(word);
+  }
+#endif
+  return words;
 }
 
 }  // namespace skim::inline v0::simd

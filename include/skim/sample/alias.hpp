@@ -12,7 +12,6 @@
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/random.hpp"
-#include "skim/sample/detail/wide_multiply.hpp"
 
 namespace skim::inline v0 {
 
@@ -43,7 +42,7 @@ class alias_sampler {
   /// One id.
   template <random_source G>
   [[nodiscard]] id_t draw(G& g) const noexcept {
-    const auto [column, fraction] = detail::wide_multiply(g(), cells_.size());
+    const auto [column, fraction] = detail::multiply_wide(g(), cells_.size());
     return resident(static_cast<std::size_t>(column), fraction);
   }
 

@@ -19,10 +19,10 @@ namespace skim::inline v0 {
 
 /// Draws ids with probability proportional to weights that may change between any two draws.
 ///
-/// Items are members of groups of like weight, two groups an octave. A table of 2048 cells of equal
-/// mass stands for the groups, each of which has cells enough to hold its members at the upper end
-/// of its weights. One random word picks a cell, a place in the cell and so a member, and whether
-/// to accept it, which is so with probability near 0.8. A change takes an item out of one list and
+/// Items are members of groups of like weight, four groups an octave. A table of up to 4096 cells of
+/// equal mass stands for the groups, each of which has cells enough to hold its members at the upper
+/// end of its weights. One random word picks a cell, a place in the cell and so a member, and
+/// whether to accept it, which is so with probability near 0.9. A change takes an item out of one list and
 /// appends it to another: no walk, nothing that depends on n.
 ///
 /// Nothing can drift: the cells follow from numbers of members, and the acceptance from the member's
@@ -30,11 +30,11 @@ namespace skim::inline v0 {
 /// a group that matters has halved.
 ///
 /// Shape:   float weights (n), finite, non-negative; ids in [0, n), n < 2^32.
-/// Memory:  17 n bytes, up to 24 n with the slack of growing lists; 50 kB besides.
-/// Cost:    draw O(1) expected: one 64-bit word and one cache line a try, 1.3 tries, at most 5 after
+/// Memory:  17 n bytes, up to 24 n with the slack of growing lists; 100 kB besides.
+/// Cost:    draw O(1) expected: one 64-bit word and one cache line a try, 1.1 tries, at most 6 after
 ///          the worst of histories. Update, insert and erase O(1) amortised when no single weight
 ///          matters much: three cache lines, two of them only written. A change that makes or
-///          takes away much of the total deals out the cells anew, about 1 us.
+///          takes away much of the total deals out the cells anew, about 2 us.
 /// Error:   each probability is exact to one part in 2^52 and 2^-60 in absolute terms. A zero
 ///          weight is never drawn.
 /// Threads: const members may run at once; give each thread its own generator.
@@ -76,7 +76,7 @@ class dynamic_sampler {
   /// Throws invalid_input unless i < size().
   [[nodiscard]] float weight(id_t i) const;
   /// Sum of the weights, exact but for the rounding of one addition per group in use, of which there
-  /// are at most 562. Cost: these additions.
+  /// are at most 1109. Cost: these additions.
   [[nodiscard]] double total_weight() const noexcept;
   /// weight(i) / total_weight(), or 0 if all weights are zero. Throws invalid_input unless i < size().
   [[nodiscard]] double probability(id_t i) const;
@@ -89,12 +89,14 @@ class dynamic_sampler {
   [[nodiscard]] static dynamic_sampler load(reader& in);
 
  private:
-  // An octave has two groups, with weights below 3/2 and 2 of its power of two, so that a try seldom
-  // fails. Group 0 holds the weights of zero, so that every item is a member somewhere.
-  static constexpr std::uint32_t group_count = 2 * 277 + 1;
-  static constexpr unsigned cell_bits = 11;
+  // An octave has four groups, with weights below 5/4, 6/4, 7/4 and 2 of its power of two, so that a
+  // try seldom fails. Group 0 holds the weights of zero, so that every item is a member somewhere.
+  static constexpr unsigned octave_bits = 2;
+  static constexpr std::uint32_t group_count = (277u << octave_bits) + 1;
+  static constexpr unsigned cell_bits = 12;
   static constexpr std::size_t cell_count = std::size_t{1} << cell_bits;
-  static constexpr unsigned width_bits = 12;  // fraction of group::width, beyond those of a cell
+  static constexpr unsigned width_bits = 12;   // fraction of group::width, beyond those of a cell
+  static constexpr double cell_units = 105.0;  // 5, 6 and 7 divide it but for powers of two
 
   struct item {
     float weight = 0;
@@ -158,11 +160,11 @@ class dynamic_sampler {
 
   std::vector<item> items_;
   aligned_vector<group> groups_;         // group_count of them once there is an item
-  aligned_vector<std::uint32_t> cells_;  // group * cell_count + place among its cells; 0 if free
+  aligned_vector<std::uint32_t> cells_;  // group * cell_count + place among its cells
   std::vector<std::uint32_t> active_;    // groups with cells, in the order of their first
   std::vector<std::uint32_t> bases_;     // sizes of these when the cells were dealt; 0 if later
   std::size_t dealt_ = 0, used_ = 0;     // cells: then, now
-  double unit_ = 0;                      // a third of the mass of a cell
+  double unit_ = 0;                      // mass of a cell over cell_units
 };
 
 }  // namespace skim::inline v0

@@ -13,6 +13,7 @@
 #include "skim/core/aligned.hpp"
 #include "skim/core/error.hpp"
 #include "skim/core/mix.hpp"
+#include "skim/hash/detail/code_words.hpp"
 #include "skim/hash/fern.hpp"
 #include "skim/linalg/dot.hpp"
 #include "skim/linalg/simd.hpp"
@@ -127,8 +128,11 @@ inline void fern_family::draw() {
     return j;
   };
 
-  std::vector<id_t> coordinate(params_.hashes * params_.bits);
-  features_.resize(coordinate.size());
+  coordinates_.resize(params_.hashes * params_.bits);
+  slots_.resize(coordinates_.size());
+  thresholds_.assign(
+      (slots_.size() + detail::word_bits - 1) / detail::word_bits * detail::word_bits,
+      std::numeric_limits<float>::max());
   for (std::size_t r = 0; r < params_.hashes; ++r) {
     random_engine g = random_engine(seed_).child(r);
     std::size_t first = 0, last = dim_;
@@ -137,7 +141,7 @@ inline void fern_family::draw() {
         first = pick(0, dim_, uniform(g)) / detail::fern_block * detail::fern_block;
         last = std::min(dim_, first + detail::fern_block);
       }
-      const std::size_t j = pick(first, last, uniform(g)), f = r * params_.bits + k;
+      const std::size_t j = pick(first, last, uniform(g)), f = (r + 1) * params_.bits - 1 - k;
       const float* q = distribution_.knots.data() + distribution_.first[j];
       const std::size_t pieces = distribution_.first[j + 1] - distribution_.first[j] - 1;
       const auto piece = static_cast<std::size_t>(uniform_below(g, pieces));
@@ -146,16 +150,16 @@ inline void fern_family::draw() {
       const double lo = q[piece], hi = q[piece + 1];
       auto t = static_cast<float>(std::fma(uniform(g), hi - lo, lo));
       if (lo < hi && t >= q[piece + 1]) t = std::nextafter(q[piece + 1], q[piece]);
-      coordinate[f] = static_cast<id_t>(j);
-      features_[f].threshold = t;
+      coordinates_[f] = static_cast<id_t>(j);
+      thresholds_[f] = t;
     }
   }
-  used_ = coordinate;
+  used_ = coordinates_;
   std::sort(used_.begin(), used_.end());
   used_.erase(std::unique(used_.begin(), used_.end()), used_.end());
-  for (std::size_t f = 0; f < features_.size(); ++f) {
-    const auto at = std::lower_bound(used_.begin(), used_.end(), coordinate[f]);
-    features_[f].slot = static_cast<std::uint32_t>(at - used_.begin());
+  for (std::size_t f = 0; f < slots_.size(); ++f) {
+    const auto at = std::lower_bound(used_.begin(), used_.end(), coordinates_[f]);
+    slots_[f] = static_cast<std::uint32_t>(at - used_.begin());
   }
 }
 
@@ -171,17 +175,16 @@ inline void fern_family::index_sparse() {
     before += static_cast<std::uint32_t>(std::popcount(present_[w]));
   }
   flips_first_.assign(used_.size() + 1, 0);
-  for (const feature& f : features_) ++flips_first_[f.slot + 1];
+  for (const std::uint32_t slot : slots_) ++flips_first_[slot + 1];
   for (std::size_t u = 0; u < used_.size(); ++u) flips_first_[u + 1] += flips_first_[u];
   std::vector<std::uint32_t> next(flips_first_.begin(), flips_first_.end() - 1);
-  flips_.resize(features_.size());
+  flips_.resize(slots_.size());
   zero_codes_.assign(params_.hashes, 0);
-  for (std::size_t f = 0; f < features_.size(); ++f) {
+  for (std::size_t f = 0; f < slots_.size(); ++f) {
     const std::size_t r = f / params_.bits;
-    const code_t bit = code_t{1} << (params_.bits - 1 - f % params_.bits);
-    flips_[next[features_[f].slot]++] = {static_cast<std::uint32_t>(r), bit,
-                                         features_[f].threshold};
-    if (0 > features_[f].threshold) zero_codes_[r] |= bit;
+    const code_t bit = code_t{1} << (f % params_.bits);
+    flips_[next[slots_[f]]++] = {static_cast<std::uint32_t>(r), bit, thresholds_[f]};
+    if (0 > thresholds_[f]) zero_codes_[r] |= bit;
   }
 }
 
@@ -234,19 +237,38 @@ inline void fern_family::check_used(std::span<const float> x, std::size_t row) c
                                                ", coordinate ", j, ", wanted finite coordinates"));
 }
 
-inline void fern_family::hash(std::span<const float> x, std::span<code_t> codes, workspace&) const {
+// The coordinates that features compare are gathered one by one; comparing them, a word of features at a
+// time, is the smaller part. Returns whether all are finite.
+template <class Arch>
+bool fern_family::hash_one(const float* x, float* SKIM_RESTRICT compared,
+                           std::uint16_t* SKIM_RESTRICT words) const noexcept {
+  using pack = simd::floats<Arch>;
+  for (std::size_t f = 0; f < slots_.size(); ++f) compared[f] = x[coordinates_[f]];
+  std::fill(compared + slots_.size(), compared + thresholds_.size(), 0.0f);
+  for (std::size_t f = 0; f < thresholds_.size(); f += detail::word_bits) {
+    std::uint32_t bits = 0;
+    for (std::size_t v = 0; v < detail::word_bits; v += pack::size)
+      bits |= simd::greater_bits(pack::load(compared + f + v),
+                                 pack::load_aligned(thresholds_.data() + f + v))
+              << v;
+    words[f / detail::word_bits] = static_cast<std::uint16_t>(bits);
+  }
+  return all_finite({compared, slots_.size()});
+}
+
+inline void fern_family::hash(std::span<const float> x, std::span<code_t> codes,
+                              workspace& ws) const {
   if (x.size() != dim_)
     SKIM_THROW(invalid_input, detail::concat("fern_family::hash: got a point of dimension ",
                                              x.size(), ", wanted ", dim_));
   detail::check_codes("fern_family::hash", codes, 1, params_.hashes);
-  check_used(x, 0);
-  const feature* f = features_.data();
-  for (std::size_t r = 0; r < params_.hashes; ++r) {
-    code_t code = 0;
-    for (std::size_t k = 0; k < params_.bits; ++k, ++f)
-      code = 2 * code + static_cast<code_t>(x[used_[f->slot]] > f->threshold);
-    codes[r] = code;
-  }
+  auto frame = ws.frame();
+  const std::span<float> compared = frame.take<float>(thresholds_.size());
+  const std::span<std::uint16_t> words =
+      frame.take<std::uint16_t>(detail::words_for(slots_.size()));
+  if (!hash_one<simd::default_arch>(x.data(), compared.data(), words.data())) check_used(x, 0);
+  std::fill(words.end() - detail::word_padding, words.end(), std::uint16_t{0});
+  detail::unpack_codes(words.data(), static_cast<unsigned>(params_.bits), codes);
 }
 
 // Up to fern_lanes points side by side. The coordinates in use are transposed to lanes (slot, point),
@@ -275,27 +297,27 @@ bool fern_family::hash_block(const float* const* rows, std::size_t count,
   std::uint32_t any = 0;
   for (std::size_t v = 0; v < n_used * n; ++v)
     any |= (std::bit_cast<std::uint32_t>(lanes[v]) & 0x7f800000u) + 0x00800000u;
-  const feature* SKIM_RESTRICT f = features_.data();
   const std::size_t hashes = params_.hashes, bits = params_.bits;
   for (std::size_t r = 0; r < hashes; ++r) {
     alignas(cache_line) std::array<code_t, n> code;
     for (std::size_t i = 0; i < n; ++i) code[i] = 0;
+    const std::uint32_t* SKIM_RESTRICT slot = slots_.data() + (r + 1) * bits - 1;
+    const float* SKIM_RESTRICT t = thresholds_.data() + (r + 1) * bits - 1;
     std::size_t k = 0;
-    for (; k + 4 <= bits; k += 4, f += 4) {  // four at a time: codes pass through memory less often
-      const float* SKIM_RESTRICT x0 = lanes + f[0].slot * n;
-      const float* SKIM_RESTRICT x1 = lanes + f[1].slot * n;
-      const float* SKIM_RESTRICT x2 = lanes + f[2].slot * n;
-      const float* SKIM_RESTRICT x3 = lanes + f[3].slot * n;
-      const float t0 = f[0].threshold, t1 = f[1].threshold, t2 = f[2].threshold,
-                  t3 = f[3].threshold;
+    for (; k + 4 <= bits; k += 4, slot -= 4, t -= 4) {  // codes pass through memory less often
+      const float* SKIM_RESTRICT x0 = lanes + slot[0] * n;
+      const float* SKIM_RESTRICT x1 = lanes + slot[-1] * n;
+      const float* SKIM_RESTRICT x2 = lanes + slot[-2] * n;
+      const float* SKIM_RESTRICT x3 = lanes + slot[-3] * n;
+      const float t0 = t[0], t1 = t[-1], t2 = t[-2], t3 = t[-3];
       for (std::size_t i = 0; i < n; ++i)
         code[i] = 16 * code[i] + (x0[i] > t0 ? 8u : 0u) + (x1[i] > t1 ? 4u : 0u) +
                   (x2[i] > t2 ? 2u : 0u) + (x3[i] > t3 ? 1u : 0u);
     }
-    for (; k < bits; ++k, ++f) {
-      const float* SKIM_RESTRICT x = lanes + f->slot * n;
-      const float t = f->threshold;
-      for (std::size_t i = 0; i < n; ++i) code[i] = 2 * code[i] + (x[i] > t ? 1u : 0u);
+    for (; k < bits; ++k, --slot, --t) {
+      const float* SKIM_RESTRICT x = lanes + *slot * n;
+      const float t0 = *t;
+      for (std::size_t i = 0; i < n; ++i) code[i] = 2 * code[i] + (x[i] > t0 ? 1u : 0u);
     }
     for (std::size_t i = 0; i < count; ++i) codes[i * hashes + r] = code[i];
   }

@@ -123,11 +123,11 @@ void alias_sampler::build(std::span<const T> weights) {
 template <random_source G>
 void alias_sampler::draw(G& g, std::span<id_t> out) const noexcept {
   constexpr std::size_t block = 32;
-  std::array<detail::scaled_word, block> picks;
+  std::array<detail::wide_product, block> picks;
   for (std::size_t first = 0; first < out.size(); first += block) {
     const std::size_t count = std::min(block, out.size() - first);
     for (std::size_t k = 0; k < count; ++k) {
-      picks[k] = detail::wide_multiply(g(), cells_.size());
+      picks[k] = detail::multiply_wide(g(), cells_.size());
       SKIM_PREFETCH(cells_.data() + picks[k].high);
     }
     for (std::size_t k = 0; k < count; ++k)

@@ -19,33 +19,34 @@
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
 #include "skim/sample/detail/weights.hpp"
-#include "skim/sample/detail/wide_multiply.hpp"
 #include "skim/sample/dynamic.hpp"
 
 namespace skim::inline v0 {
 
 SKIM_ALWAYS_INLINE dynamic_sampler::decomposed dynamic_sampler::decompose(float weight) noexcept {
-  // The group has the weight's exponent and the first bit of its mantissa.
+  // The group has the weight's exponent and the first bits of its mantissa.
   const auto bits = std::bit_cast<std::uint32_t>(weight);
   constexpr std::uint32_t top = 0x800000u;
   if (bits - 1 < top - 1) [[unlikely]] {
     // Subnormal floats are normal as doubles: 2^-149, the smallest, has the biased exponent 874.
     const auto wide = std::bit_cast<std::uint64_t>(static_cast<double>(weight));
-    return {static_cast<std::uint32_t>(wide >> 51) - (2 * 874 - 1),
+    return {static_cast<std::uint32_t>(wide >> (52 - octave_bits)) - ((874u << octave_bits) - 1),
             (static_cast<std::uint32_t>(wide >> 29) & (top - 1)) | top};
   }
-  return {bits == 0 ? 0 : (bits >> 22) + 45, (bits & (top - 1)) | top};
+  return {bits == 0 ? 0 : (bits >> (23 - octave_bits)) + (22u << octave_bits) + 1,
+          (bits & (top - 1)) | top};
 }
 
 /// Power of two below the weights of a group.
 inline double dynamic_sampler::octave_of(std::uint32_t index) noexcept {
-  const std::uint64_t exponent = (index + (2 * 874 - 1)) / 2;
+  const std::uint64_t exponent = (index - 1 + (874u << octave_bits)) >> octave_bits;
   return std::bit_cast<double>(exponent << 52);
 }
 
 /// Upper end of the weights of a group.
 inline double dynamic_sampler::limit_of(std::uint32_t index) noexcept {
-  return octave_of(index) * (index % 2 == 0 ? 2.0 : 1.5);
+  constexpr std::uint32_t steps = 1u << octave_bits;
+  return octave_of(index) * ((steps + (index - 1) % steps + 1) / static_cast<double>(steps));
 }
 
 inline void dynamic_sampler::check(id_t i, float weight) const {
@@ -60,7 +61,6 @@ inline void dynamic_sampler::check(id_t i, float weight) const {
 inline void dynamic_sampler::make_groups() {
   if (!groups_.empty()) return;
   aligned_vector<group> fresh(group_count);
-  resize_room(fresh[0], 8);  // free cells lead here
   for (std::uint32_t index = 1; index < group_count; ++index)
     fresh[index].scale = limit_of(index) * 0x1p-53;
   fresh[0].most = std::numeric_limits<std::uint32_t>::max();
@@ -84,12 +84,12 @@ inline void dynamic_sampler::grow_room(group& in) {
 /// Bounds and width from the number of cells. Pre: no more than all of them.
 inline void dynamic_sampler::fit(std::uint32_t index) noexcept {
   group& in = groups_[index];
-  // The unit's mantissa has 8 bits, so that this and the width are exact.
-  double slots = 3 * unit_ / limit_of(index);
+  // The unit's mantissa has 5 bits, so that this has at most 12 and it and the width are exact.
+  double slots = cell_units * unit_ / limit_of(index);
   constexpr double any = std::numeric_limits<std::uint32_t>::max();
   in.most = static_cast<std::uint32_t>(std::min(in.cells * slots, any));
   in.faint = 0;
-  for (; slots >= 0x1p40; slots *= 0x1p-8) in.faint = static_cast<std::uint16_t>(in.faint + 8);
+  for (; slots >= 0x1p34; slots *= 0x1p-2) in.faint = static_cast<std::uint16_t>(in.faint + 2);
   in.width = static_cast<std::uint64_t>(
       static_cast<std::int64_t>(slots * static_cast<double>(1u << (cell_bits + width_bits))));
 }
@@ -104,7 +104,7 @@ inline void dynamic_sampler::add_cell(std::uint32_t index) noexcept {
 /// Gives a group that has outgrown its cells more of them; whether there were enough.
 inline bool dynamic_sampler::widen(std::uint32_t index) noexcept {
   group& in = groups_[index];
-  const double wanted = std::ceil(in.size * limit_of(index) / (3 * unit_));
+  const double wanted = std::ceil(in.size * limit_of(index) / (cell_units * unit_));
   const auto left = static_cast<double>(cell_count - used_);
   if (!(wanted - in.cells <= left)) return false;
   // Somewhat more, so that a growing group comes here less often.
@@ -137,16 +137,16 @@ inline void dynamic_sampler::deal() noexcept {
 inline void dynamic_sampler::deal_for_bases() noexcept {
   double mass = 0;  // the products are exact: no matter if they are contracted with the sum
   for (const std::uint32_t index : active_) mass += bases_[index] * limit_of(index);
-  // A group may need one cell more than its share. One in sixteen is left for growth.
-  const std::size_t shared = cell_count - cell_count / 16 - active_.size();
-  const double least_unit = mass / static_cast<double>(3 * shared);
+  // A group may need one cell more than its share. One in four is left for growth.
+  const std::size_t shared = cell_count - cell_count / 4 - active_.size();
+  const double least_unit = mass / (cell_units * static_cast<double>(shared));
   unit_ = std::bit_cast<double>(
-      (std::bit_cast<std::uint64_t>(least_unit) + ((std::uint64_t{1} << 45) - 1)) >> 45 << 45);
+      (std::bit_cast<std::uint64_t>(least_unit) + ((std::uint64_t{1} << 48) - 1)) >> 48 << 48);
   used_ = 0;
   for (const std::uint32_t index : active_) {
     group& in = groups_[index];
     const double own = bases_[index] * limit_of(index);
-    in.cells = static_cast<std::uint16_t>(std::ceil(own / (3 * unit_)));
+    in.cells = static_cast<std::uint16_t>(std::ceil(own / (cell_units * unit_)));
     for (std::uint32_t k = 0; k < in.cells; ++k)
       cells_[used_ + k] = static_cast<std::uint32_t>(index * cell_count) + k;
     used_ += in.cells;
@@ -156,7 +156,6 @@ inline void dynamic_sampler::deal_for_bases() noexcept {
     fit(index);
   }
   dealt_ = used_;
-  std::fill(cells_.begin() + static_cast<std::ptrdiff_t>(used_), cells_.end(), 0u);
 }
 
 inline double dynamic_sampler::total_weight() const noexcept {
@@ -281,13 +280,13 @@ inline double dynamic_sampler::probability(id_t i) const {
 
 SKIM_ALWAYS_INLINE dynamic_sampler::attempt dynamic_sampler::point_at(
     std::uint64_t word) const noexcept {
-  // The first bits are the cell's place in the table, for which its place among those of its group
-  // is put in: then the word is a fraction of the slots of cell_count cells of the group.
-  const std::uint32_t cell = cells_.data()[word >> (64 - cell_bits)];
+  // The word picks a cell. What is left of it, behind the cell's place among those of its group, is a
+  // fraction of the slots of cell_count cells of the group.
+  const auto [number, rest] = detail::multiply_wide(word, used_);
+  const std::uint32_t cell = cells_.data()[number];
   const group* const in = groups_.data() + cell / cell_count;
-  constexpr std::uint64_t below = (std::uint64_t{1} << (64 - cell_bits)) - 1;
-  const std::uint64_t place = (std::uint64_t{cell} << (64 - cell_bits)) | (word & below);
-  const auto [high, low] = detail::wide_multiply(place, in->width);
+  const std::uint64_t place = (std::uint64_t{cell} << (64 - cell_bits)) | (rest >> cell_bits);
+  const auto [high, low] = detail::multiply_wide(place, in->width);
   const std::uint64_t slot = high >> width_bits;
   const bool within = slot < in->size;
   return {in, in->room.data() + (within ? slot : 0),
@@ -400,10 +399,11 @@ inline dynamic_sampler dynamic_sampler::load(reader& in) {
     result.fit(index);
   }
   for (std::uint32_t index = 1; index < group_count; ++index) {
-    const group& g = result.groups_[index];
+    group& g = result.groups_[index];
     if (g.size < g.least || g.size > g.most)
       in.fail("dynamic_sampler: ", g.size, " members of group ", index, " with cells for ", g.least,
               " to ", g.most);
+    if (g.cells > 0 && g.room.empty()) resize_room(g, 8);  // draws look there
   }
   return result;
 }
