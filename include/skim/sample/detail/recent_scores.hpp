@@ -45,9 +45,14 @@ class recent_scores {
   /// Share of the window that is not above the score. Pre: size() > 0.
   [[nodiscard]] double percentile(float score) const noexcept {
     SKIM_EXPECTS(!sorted_.empty());
-    const auto above = std::upper_bound(sorted_.begin(), sorted_.end(), score,
-                                        [](float s, const entry& e) { return s < e.score; });
-    return static_cast<double>(above - sorted_.begin()) / static_cast<double>(sorted_.size());
+    // Halving without branches: which way it goes is anybody's guess.
+    const entry* first = sorted_.data();
+    for (std::size_t n = sorted_.size(); n > 0;) {
+      const std::size_t half = (n + 1) / 2;
+      first += first[half - 1].score <= score ? half : 0;
+      n -= half;
+    }
+    return static_cast<double>(first - sorted_.data()) / static_cast<double>(sorted_.size());
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return sorted_.size(); }
