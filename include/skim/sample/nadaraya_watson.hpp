@@ -56,6 +56,11 @@ struct nadaraya_watson_sampler_params {
 
 namespace detail {
 
+/// Leaves predicted scores as they are.
+struct as_predicted {
+  void operator()(std::span<const id_t>, std::span<float>) const noexcept {}
+};
+
 [[nodiscard]] inline bool is_possible(const nadaraya_watson_sampler_params& p) noexcept {
   return p.pool > 0 && p.refresh > 0 && p.fit_rows > 0 && p.half_life > 0 && p.bits <= 16 &&
          p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 && p.uniform_share <= 1 &&
@@ -141,14 +146,17 @@ class sketch_selector {
   ///
   /// The first rows are the uniform part, as the pool is in random order; the others are included with
   /// probability pi ~ score^gamma, capped at 1. All weigh by the mixture of both (balance heuristic).
+  /// Scores are those that `adjust` leaves of the sketch's.
+  template <class Adjust>
   void select(const codes_view& of, std::span<const id_t> rows, batch_buffer& drawn,
-              std::size_t batch) {
+              std::size_t batch, Adjust adjust) {
     current_ = phase::sampling;
     const std::size_t candidates = rows.size();
     uniform_ = uniform_rows(batch, params_.uniform_share);
     predicted_.resize(candidates);
     inclusion_.resize(candidates);
     scores_->query_codes(of, rows, std::span<float>(predicted_));
+    adjust(rows, std::span<float>(predicted_));
     std::span<const float> rates = predicted_;
     if (params_.exponent != 1) {
       powers_.resize(candidates);
@@ -453,12 +461,18 @@ class nadaraya_watson_sampler {
       : nadaraya_watson_sampler(std::move(family), as_view(features), labels, p, random_engine(s)) {
   }
 
-  [[nodiscard]] drawn_batch draw(std::size_t batch) {
+  [[nodiscard]] drawn_batch draw(std::size_t batch) { return draw(batch, detail::as_predicted{}); }
+
+  /// Where the batch is sampled, adjust(ids, scores) may replace the scores predicted for the candidates
+  /// by better ones, finite and >= 0. The first uniform_share of the candidates are the uniform rows of
+  /// the batch. Weights are exact whatever it does.
+  template <class Adjust>
+  [[nodiscard]] drawn_batch draw(std::size_t batch, Adjust adjust) {
     detail::check_batch_size("nadaraya_watson_sampler::draw", batch, largest_batch());
     if (selector_.next() == selector_type::phase::sampling) {
       pool_.resize(batch * selector_.params().pool);
       pool_order_.take(pool_);
-      selector_.select(store_.view(), pool_, drawn_, batch);
+      selector_.select(store_.view(), pool_, drawn_, batch, adjust);
       for (id_t& id : drawn_.ids) id = pool_[id];
     } else {
       drawn_.resize(batch);
@@ -476,6 +490,7 @@ class nadaraya_watson_sampler {
   }
 
   [[nodiscard]] std::size_t examples() const noexcept { return order_.size(); }
+  [[nodiscard]] const params& parameters() const noexcept { return selector_.params(); }
   [[nodiscard]] const sampling_gate& gate() const noexcept { return selector_.gate(); }
   [[nodiscard]] const nadaraya_watson_sketch<Family, 2>& sketch() const noexcept {
     return selector_.sketch();
@@ -619,7 +634,8 @@ class nadaraya_watson_stream_sampler {
     if (next != selector_type::phase::closed) hash(block);
     if (next == selector_type::phase::sampling) {
       while (rows_.size() < block.rows()) rows_.push_back(static_cast<id_t>(rows_.size()));
-      selector_->select(store_.view(), std::span(rows_).first(block.rows()), drawn_, batch);
+      selector_->select(store_.view(), std::span(rows_).first(block.rows()), drawn_, batch,
+                        detail::as_predicted{});
     } else {
       drawn_.resize(batch);
       for (std::size_t i = 0; i < batch; ++i) drawn_.ids[i] = static_cast<id_t>(i);
