@@ -198,27 +198,53 @@ struct target_scale {
   return out;
 }
 
-/// Splits off a random `fraction` of the rows, at least one and not all.
+/// Row numbers in two parts, each ascending.
+struct row_split {
+  std::vector<std::size_t> kept, held;
+};
+
+/// Holds out a random `fraction` of the rows, at least one and not all; with labels, of each class's
+/// rows, so that both parts have their shares, and not all of any.
 ///
 /// Seeds:   equal seeds give equal splits on every platform.
+/// Pre:     two rows or more, the fraction in (0, 1), a label a row or none.
+[[nodiscard]] inline row_split split_row_numbers(std::size_t rows,
+                                                 std::span<const skim::label_t> labels,
+                                                 double fraction, skim::seed seed) {
+  std::vector<std::size_t> order(rows);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  skim::random_engine g(seed);
+  skim::shuffle(std::span(order), g);
+  const auto class_of = [&](std::size_t row) { return labels.empty() ? 0 : labels[row]; };
+  std::vector<std::size_t> quota(labels.empty() ? 1 : *std::ranges::max_element(labels) + 1);
+  for (const std::size_t row : order) ++quota[class_of(row)];
+  for (std::size_t& q : quota) {
+    const auto wanted = static_cast<std::size_t>(std::llround(fraction * static_cast<double>(q)));
+    q = q == 0 ? 0 : std::min(wanted, q - 1);
+  }
+  if (std::ranges::all_of(quota, [](std::size_t q) { return q == 0; }))
+    quota[class_of(order.front())] = 1;
+  row_split parts;
+  for (const std::size_t row : order) {
+    std::size_t& left = quota[class_of(row)];
+    (left > 0 ? parts.held : parts.kept).push_back(row);
+    left -= left > 0 ? 1 : 0;
+  }
+  // so that both parts are read from front to back
+  std::ranges::sort(parts.kept);
+  std::ranges::sort(parts.held);
+  return parts;
+}
+
+/// A set in two parts as split_row_numbers: what is held out is the test set.
 /// Throws data_error if there are fewer than two rows or the fraction is not in (0, 1).
 [[nodiscard]] inline train_test split_rows(const dataset& data, double fraction, skim::seed seed) {
   if (!(fraction > 0 && fraction < 1) || data.rows < 2) {
     throw data_error(data.name + ": cannot split " + std::to_string(data.rows) + " rows by " +
                      std::to_string(fraction) + ", wanted at least 2 and a fraction inside (0, 1)");
   }
-  std::vector<std::size_t> order(data.rows);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  skim::random_engine g(seed);
-  skim::shuffle(std::span(order), g);
-  const auto wanted =
-      static_cast<std::size_t>(std::llround(fraction * static_cast<double>(data.rows)));
-  const std::size_t held = std::clamp<std::size_t>(wanted, 1, data.rows - 1);
-  // in file order, so that both parts are read from front to back
-  std::sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(held));
-  std::sort(order.begin() + static_cast<std::ptrdiff_t>(held), order.end());
-  return {take_rows(data, std::span(order).subspan(held)),
-          take_rows(data, std::span(order).first(held))};
+  const row_split parts = split_row_numbers(data.rows, data.labels, fraction, seed);
+  return {take_rows(data, parts.kept), take_rows(data, parts.held)};
 }
 
 }  // namespace skim_examples

@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -19,8 +20,11 @@ std::vector<measure> measures_of(const problem& p) {
   const measure loss{"test_loss", "test loss", &quality::loss, true, 4, 1};
   if (p.is_regression()) return {{"test_rmse", "test RMSE", &quality::rmse, true, 4, 1}, loss};
   const measure accuracy{"test_accuracy", "accuracy %", &quality::accuracy, false, 2, 100};
-  if (p.classes() == 2) return {loss, {"test_auc", "AUC", &quality::auc, false, 4, 1}, accuracy};
-  return {loss, accuracy};
+  const measure balanced{
+      "test_balanced_accuracy", "balanced %", &quality::balanced_accuracy, false, 2, 100};
+  const measure rare{"test_rare_recall", "rare recall %", &quality::rare_recall, false, 1, 100};
+  if (p.classes() > 2) return {loss, accuracy, balanced, rare};
+  return {loss, {"test_auc", "AUC", &quality::auc, false, 4, 1}, accuracy, balanced, rare};
 }
 
 spread spread_of(const std::vector<double>& values) {
@@ -31,15 +35,28 @@ spread spread_of(const std::vector<double>& values) {
   return s;
 }
 
+namespace {
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::set<double> budgets_of(const importance_settings& s, const std::string& sampler) {
+  std::set<double> budgets(s.budgets.begin(), s.budgets.end());
+  if (s.samplers.size() > 1 && contains(s.references, sampler))
+    budgets.insert(s.ladder.begin(), s.ladder.end());
+  return budgets;
+}
+
+}  // namespace
+
 std::vector<run_plan> plan_runs(const importance_settings& settings) {
   std::vector<run_plan> plans;
-  for (std::size_t k = 0; k < settings.seeds; ++k) {
-    for (const std::string& sampler : settings.samplers) {
-      const bool laddered = sampler == "uniform" && settings.samplers.size() > 1;
-      const std::vector<double> rungs = laddered ? settings.ladder : std::vector<double>{1};
-      for (const double scale : rungs) plans.push_back({sampler, settings.seed + k, scale});
-    }
-  }
+  for (std::size_t k = 0; k < settings.seeds; ++k)
+    for (const double rate : settings.learning_rates)
+      for (const std::string& sampler : settings.samplers)
+        for (const double scale : budgets_of(settings, sampler))
+          plans.push_back({sampler, settings.seed + k, scale, rate});
   std::stable_sort(plans.begin(), plans.end(),
                    [](const run_plan& a, const run_plan& b) { return a.scale > b.scale; });
   return plans;
@@ -60,11 +77,23 @@ std::vector<run_result> run_all(const problem& p, const importance_settings& set
     done[i] = std::min(part, 1.0) * plans[i].scale;
     report(std::accumulate(done.begin(), done.end(), 0.0) / total);
   };
+  const auto run = [&](std::size_t i) {
+    try {
+      return run_training(p, settings, plans[i], [&](double part) { note(i, part); });
+    } catch (const training_diverged&) {
+      if (settings.learning_rates.size() == 1) throw;
+    }
+    note(i, 1);
+    run_result r;
+    r.plan = plans[i];
+    r.diverged = true;
+    return r;
+  };
   skim::thread_executor pool(std::min(settings.threads, plans.size()));
   pool.parallel_for(plans.size(), 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t i = first; i < last; ++i) {
       try {
-        results[i] = run_training(p, settings, plans[i], [&](double part) { note(i, part); });
+        results[i] = run(i);
       } catch (...) {
         const std::lock_guard lock(reporting);
         failed = true;
@@ -75,10 +104,12 @@ std::vector<run_result> run_all(const problem& p, const importance_settings& set
   return results;
 }
 
-double value_at(const std::vector<curve_point>& curve, double seconds, double quality::*value) {
+std::optional<double> value_at(const std::vector<curve_point>& curve, double seconds,
+                               double quality::*value) {
   const auto after = std::find_if(curve.begin(), curve.end(),
                                   [&](const curve_point& p) { return p.seconds >= seconds; });
   if (after == curve.end()) return curve.back().test.*value;
+  if (curve.size() == 1 && after->seconds > seconds) return std::nullopt;
   if (after == curve.begin()) return after->test.*value;
   const auto before = after - 1;
   const double part = (seconds - before->seconds) / (after->seconds - before->seconds);
@@ -87,87 +118,213 @@ double value_at(const std::vector<curve_point>& curve, double seconds, double qu
 
 namespace {
 
-// The mean over the seeds of what `get` reads off the runs of one plan; nothing without such runs.
 template <class Get>
-std::optional<spread> over_seeds(const std::vector<run_result>& results, std::string_view sampler,
-                                 double scale, Get get) {
+std::vector<double> by_seed(const cell& c, Get get) {
   std::vector<double> values;
-  for (const run_result& r : results)
-    if (r.plan.sampler == sampler && r.plan.scale == scale) values.push_back(get(r));
-  if (values.empty()) return std::nullopt;
-  return spread_of(values);
+  for (const run_result* r : c.runs) values.push_back(get(*r));
+  return values;
 }
 
-// What the uniform runs of all budgets say about one measure.
-class uniform_reference {
- public:
-  uniform_reference(const importance_settings& settings, const measure& m,
-                    const std::vector<run_result>& results)
-      : sign_(m.lower_is_better ? 1 : -1) {
-    std::vector<budget_curve::point> points;
-    for (const double scale : settings.ladder) {
-      const auto value = over_seeds(results, "uniform", scale, [&](const run_result& r) {
-        return r.final_quality().*m.value;
-      });
-      if (!value) continue;
-      const auto seconds =
-          over_seeds(results, "uniform", scale, [](const run_result& r) { return r.seconds; });
-      points.push_back({seconds->mean, sign_ * value->mean});
-      if (scale == 1) error_ = value->standard_error.value_or(0);
-    }
-    if (!points.empty()) curve_.emplace(std::move(points));
-  }
+template <class Get>
+spread over_seeds(const cell& c, Get get) {
+  return spread_of(by_seed(c, get));
+}
 
-  [[nodiscard]] std::optional<time_ratio> ratio(const spread& quality, double seconds) const {
-    if (!curve_) return std::nullopt;
-    const double value = sign_ * quality.mean;
-    const double error = std::hypot(quality.standard_error.value_or(0), error_);
-    time_ratio r;
-    r.value = curve_->budget_for(value) / seconds;
-    if (!curve_->is_before(value + error)) r.least = curve_->budget_for(value + error) / seconds;
-    if (!curve_->is_beyond(value - error)) r.most = curve_->budget_for(value - error) / seconds;
-    if (curve_->is_beyond(value)) r.is = time_ratio::kind::at_least;
-    if (curve_->is_before(value)) r.is = time_ratio::kind::at_most;
-    return r;
-  }
+// Pre: there are values.
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  if (values.size() % 2 == 1) return *middle;
+  return (*middle + *std::max_element(values.begin(), middle)) / 2;
+}
 
- private:
-  double sign_, error_ = 0;
-  std::optional<budget_curve> curve_;
-};
+double steady_seconds(const std::vector<const run_result*>& all, const cell& chosen) {
+  std::vector<double> making, step;
+  for (const run_result* r : all) {
+    if (r->diverged) continue;
+    making.push_back(r->construction_seconds);
+    step.push_back(r->step_seconds());
+  }
+  const spread steps =
+      over_seeds(chosen, [](const run_result& r) { return static_cast<double>(r.steps); });
+  return median(making) + steps.mean * median(step);
+}
 
 }  // namespace
 
-std::vector<sampler_summary> summarize(const importance_settings& settings,
-                                       const std::vector<measure>& measures,
-                                       const std::vector<run_result>& results) {
-  std::vector<sampler_summary> summaries;
-  double fastest = std::numeric_limits<double>::infinity();
+std::vector<cell> pick_rates(const importance_settings& settings,
+                             const std::vector<measure>& measures,
+                             const std::vector<run_result>& results) {
+  std::vector<cell> cells;
   for (const std::string& sampler : settings.samplers) {
-    const auto mean = [&](auto get) { return over_seeds(results, sampler, 1, get).value(); };
-    sampler_summary s;
-    s.sampler = sampler;
-    s.seconds = mean([](const run_result& r) { return r.seconds; });
+    for (const double scale : budgets_of(settings, sampler)) {
+      std::vector<const run_result*> all;
+      for (const run_result& r : results)
+        if (r.plan.sampler == sampler && r.plan.scale == scale) all.push_back(&r);
+      std::stable_sort(all.begin(), all.end(), [](const run_result* a, const run_result* b) {
+        return a->plan.seed < b->plan.seed;
+      });
+      std::optional<cell> best;
+      double least = std::numeric_limits<double>::infinity();
+      for (const double rate : settings.learning_rates) {
+        cell c{sampler, scale, rate, {}, 0};
+        for (const run_result* r : all)
+          if (r->plan.learning_rate == rate) c.runs.push_back(r);
+        if (std::any_of(c.runs.begin(), c.runs.end(), [](auto* r) { return r->diverged; }))
+          continue;
+        const double cost =
+            settings.learning_rates.size() == 1 ? 0 : over_seeds(c, [&](const run_result& r) {
+                                                        return r.validation.*measures.front().value;
+                                                      }).mean;
+        if (best && cost >= least) continue;
+        least = cost;
+        best = std::move(c);
+      }
+      if (!best)
+        throw training_diverged(sampler + ": the loss is not finite with any of the rates");
+      best->seconds = steady_seconds(all, *best);
+      cells.push_back(std::move(*best));
+    }
+  }
+  return cells;
+}
+
+namespace {
+
+// What a reference's runs of all budgets say about one measure; others are compared with it.
+class reference_curve {
+ public:
+  reference_curve(const std::string& sampler, const measure& m, const std::vector<cell>& cells,
+                  const seed_bootstrap& seeds)
+      : measure_(m), seeds_(seeds) {
+    for (const cell& c : cells)
+      if (c.sampler == sampler) points_.push_back({c.scale, c.seconds, costs(c)});
+  }
+
+  [[nodiscard]] comparison compare(const std::string& name, const cell& c) const {
+    comparison out{name, {}, {}};
+    const std::vector<double> own = costs(c);
+    for (const point& p : points_)
+      if (p.scale == c.scale) out.cost = ratio_of_costs(own, p.costs);
+    if (points_.size() > 1) out.time = ratio_of_times(own, c.seconds);
+    return out;
+  }
+
+ private:
+  struct point {
+    double scale, seconds;
+    std::vector<double> costs;  // by seed
+  };
+
+  [[nodiscard]] std::vector<double> costs(const cell& c) const {
+    return by_seed(
+        c, [&](const run_result& r) { return measure_.cost(r.final_quality().*measure_.value); });
+  }
+
+  [[nodiscard]] cost_ratio ratio_of_costs(const std::vector<double>& own,
+                                          const std::vector<double>& other) const {
+    const auto ratio = [](double a, double b) {
+      if (b > 0) return a / b;
+      return a > 0 ? std::numeric_limits<double>::infinity() : 1.0;
+    };
+    cost_ratio out;
+    out.value = ratio(spread_of(own).mean, spread_of(other).mean);
+    if (own.size() == 1) return out;
+    const std::vector<double> values = seeds_.resample([&](std::span<const std::size_t> chosen) {
+      return ratio(mean_of(own, chosen), mean_of(other, chosen));
+    });
+    out.likely = middle_of(values);
+    if (!std::isfinite(values.back())) return out;
+    skim::running_moments m;
+    for (const double v : values) m.insert(v);
+    out.standard_error = std::sqrt(m.variance());
+    return out;
+  }
+
+  [[nodiscard]] time_ratio ratio_of_times(const std::vector<double>& own, double seconds) const {
+    const auto curve_of = [&](auto mean) {
+      std::vector<budget_curve::point> points;
+      for (const point& p : points_) points.push_back({p.seconds, mean(p.costs)});
+      return budget_curve(std::move(points));
+    };
+    const auto mean = [](const std::vector<double>& costs) { return spread_of(costs).mean; };
+    const budget_curve curve = curve_of(mean);
+    time_ratio out;
+    out.value = curve.budget_for(mean(own)) / seconds;
+    if (curve.is_beyond(mean(own))) out.is = time_ratio::kind::at_least;
+    if (curve.is_before(mean(own))) out.is = time_ratio::kind::at_most;
+    if (own.size() == 1) return out;
+    const std::vector<double> values = seeds_.resample([&](std::span<const std::size_t> chosen) {
+      const auto of = [&](const std::vector<double>& costs) { return mean_of(costs, chosen); };
+      const budget_curve resampled = curve_of(of);
+      if (resampled.is_beyond(of(own))) return std::numeric_limits<double>::infinity();
+      return resampled.is_before(of(own)) ? 0 : resampled.budget_for(of(own)) / seconds;
+    });
+    out.likely = middle_of(values);
+    return out;
+  }
+
+  const measure& measure_;
+  const seed_bootstrap& seeds_;
+  std::vector<point> points_;
+};
+
+measure_summary summarize_measure(const cell& c, const measure& m, double equal_time) {
+  measure_summary out;
+  out.final_value = over_seeds(c, [&](const run_result& r) { return r.final_quality().*m.value; });
+  std::vector<double> then;
+  for (const run_result* r : c.runs)
+    if (const auto v = value_at(r->curve, equal_time, m.value)) then.push_back(*v);
+  if (then.size() == c.runs.size()) out.at_equal_time = spread_of(then);
+  return out;
+}
+
+}  // namespace
+
+std::vector<cell_summary> summarize(const importance_settings& settings,
+                                    const std::vector<measure>& measures,
+                                    const std::vector<cell>& cells) {
+  std::vector<std::string> references;
+  for (const std::string& name : settings.samplers)
+    if (contains(settings.references, name) || name == "class-stratified")
+      references.push_back(name);
+  if (!settings.references.empty())
+    std::stable_partition(references.begin(), references.end(), [&](const std::string& name) {
+      return name == settings.references.front();
+    });
+  const seed_bootstrap seeds(settings.seeds);
+  const auto fastest = [&](double scale) {
+    double least = std::numeric_limits<double>::infinity();
+    for (const cell& c : cells)
+      if (c.scale == scale) least = std::min(least, c.seconds);
+    return least;
+  };
+  std::vector<cell_summary> summaries;
+  for (const cell& c : cells) {
+    const auto mean = [&](auto get) { return over_seeds(c, get); };
+    cell_summary s;
+    s.sampler = c.sampler;
+    s.scale = c.scale;
+    s.learning_rate = c.learning_rate;
+    if (settings.validation > 0)
+      s.validation =
+          mean([&](const run_result& r) { return r.validation.*measures.front().value; });
+    s.seconds = c.seconds;
     s.overhead = mean([](const run_result& r) { return r.overhead(); });
     s.examples =
         mean([](const run_result& r) { return static_cast<double>(r.curve.back().examples); });
-    const bool gated = std::any_of(results.begin(), results.end(), [&](const run_result& r) {
-      return r.plan.sampler == sampler && r.has_gate;
-    });
-    if (gated) s.gate_open = mean([](const run_result& r) { return r.gate_open_fraction; });
-    fastest = std::min(fastest, s.seconds.mean);
+    s.steps = mean([](const run_result& r) { return static_cast<double>(r.steps); });
+    if (std::any_of(c.runs.begin(), c.runs.end(), [](auto* r) { return r->has_gate; }))
+      s.gate_open = mean([](const run_result& r) { return r.gate_open_fraction; });
+    for (const measure& m : measures)
+      s.measures.push_back(summarize_measure(c, m, fastest(c.scale)));
     summaries.push_back(std::move(s));
   }
-  for (const measure& m : measures) {
-    const uniform_reference uniform(settings, m, results);
-    for (sampler_summary& s : summaries) {
-      const auto mean = [&](auto get) { return over_seeds(results, s.sampler, 1, get).value(); };
-      measure_summary out;
-      out.final_value = mean([&](const run_result& r) { return r.final_quality().*m.value; });
-      out.at_equal_time =
-          mean([&](const run_result& r) { return value_at(r.curve, fastest, m.value); });
-      out.time = uniform.ratio(out.final_value, s.seconds.mean);
-      s.measures.push_back(out);
+  for (std::size_t m = 0; m < measures.size(); ++m) {
+    for (const std::string& reference : references) {
+      const reference_curve curve(reference, measures[m], cells, seeds);
+      for (std::size_t i = 0; i < cells.size(); ++i)
+        summaries[i].measures[m].against.push_back(curve.compare(reference, cells[i]));
     }
   }
   return summaries;

@@ -5,19 +5,19 @@
 
 #include <cstddef>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "train_importance/bootstrap.hpp"
 #include "train_importance/settings.hpp"
 #include "train_importance/source.hpp"
 #include "train_importance/training.hpp"
 
 namespace skim_examples {
 
-/// One measure of quality, with its direction.
+/// One measure of quality, with its direction. What is better when higher is a share of 1.
 struct measure {
   std::string_view key;    ///< in JSON
   std::string_view title;  ///< in tables
@@ -25,9 +25,12 @@ struct measure {
   bool lower_is_better;
   int decimals;
   double unit;  ///< factor for tables: 100 for percentages
+
+  /// The value where lower is better, else what it lacks to 1, which is an error.
+  [[nodiscard]] double cost(double x) const { return lower_is_better ? x : 1 - x; }
 };
 
-/// What a task is judged by, the measure of the time ratio first.
+/// What a task is judged by: what is trained for, then the error people ask about, then the others.
 [[nodiscard]] std::vector<measure> measures_of(const problem& p);
 
 /// Mean over the seeds.
@@ -36,53 +39,95 @@ struct spread {
   std::optional<double> standard_error;  ///< none for a single seed
 };
 
-/// Processor time that uniform sampling takes for a sampler's final quality, over the sampler's own.
+/// Cost of a sampler over that of a reference with the same budget, means over the seeds; 1 means
+/// equal, below 1 better.
+struct cost_ratio {
+  double value = 1;
+  std::optional<double> standard_error;  ///< by bootstrap; none for a single seed
+  std::optional<interval> likely;        ///< 95 % by bootstrap; none for a single seed
+};
+
+/// Processor time that a reference takes for a sampler's final quality, over the sampler's own.
 struct time_ratio {
-  double value = 0;
-  /// With a quality one standard error (of the difference) off; 0 and infinity where that lies outside
-  /// what the uniform runs reached.
-  double least = 0, most = std::numeric_limits<double>::infinity();
-  /// A bound where the quality lies outside what the uniform runs reached.
+  double value = 1;
+  /// 95 % by bootstrap, none for a single seed; 0 and infinity where it goes beyond what the
+  /// reference's runs reached.
+  std::optional<interval> likely;
+  /// A bound where the quality lies outside what the reference's runs reached.
   enum class kind { exact, at_least, at_most } is = kind::exact;
+};
+
+/// One sampler, one budget and one measure against a reference.
+struct comparison {
+  std::string reference;
+  std::optional<cost_ratio> cost;  ///< none where the reference has no runs of the budget
+  std::optional<time_ratio> time;  ///< none where it has runs of one budget only
 };
 
 struct measure_summary {
   spread final_value;
-  spread at_equal_time;            ///< when the fastest of the samplers was done
-  std::optional<time_ratio> time;  ///< none without uniform runs
+  /// When the fastest of the samplers with this budget was done; none without points before the end.
+  std::optional<spread> at_equal_time;
+  std::vector<comparison> against;  ///< every reference, and class-stratified if it is compared
 };
 
-/// What one sampler achieved at the full budget.
-struct sampler_summary {
+/// What one sampler achieved with one budget, at the learning rate that it picked.
+struct cell_summary {
   std::string sampler;
+  double scale = 1;  ///< the budget
+  double learning_rate = 0;
+  std::optional<spread> validation;       ///< what the rate was picked by
   std::vector<measure_summary> measures;  ///< as measures_of
-  spread seconds;                         ///< processor time of a run
-  spread overhead;                        ///< part of it spent in the sampler
+  double seconds = 0;                     ///< processor time of a run, as cell::seconds
+  spread overhead;                        ///< part of the time spent in the sampler
   spread examples;                        ///< trained on
-  std::optional<spread> gate_open;        ///< part of the steps, where there is a gate
+  spread steps;
+  std::optional<spread> gate_open;  ///< part of the steps, where there is a gate
+};
+
+/// The runs of one sampler with one budget, at one learning rate.
+struct cell {
+  std::string sampler;
+  double scale = 1;
+  double learning_rate = 0;
+  std::vector<const run_result*> runs;  ///< by seed
+  /// Steps times the median time of a step, plus the median time of making the sampler. Medians over
+  /// the runs of all seeds and rates: a busy machine slows some of them down, and the quality of the
+  /// others does not depend on it.
+  double seconds = 0;
 };
 
 /// Pre: there are values.
 [[nodiscard]] spread spread_of(const std::vector<double>& values);
 
-/// Every sampler at the full budget, uniform on all rungs of the ladder if it has company; longest first,
-/// so that threads finish together.
+/// Every sampler with every budget, references on the ladder too if they have company; all with every
+/// seed and rate. Longest first, so that threads finish together; then samplers next to each other, so
+/// that a busy machine slows all of them down.
 [[nodiscard]] std::vector<run_plan> plan_runs(const importance_settings& settings);
 
 /// Carries the plans out on settings.threads threads; results are in the order of the plans.
-/// `report` is told the part of all work that is done, one call at a time. Throws what a run throws, once
-/// the others have noticed.
+/// `report` is told the part of all work that is done, one call at a time. A run that diverges is
+/// marked as such if there are several rates. Throws what a run throws otherwise, once the others have
+/// noticed.
 [[nodiscard]] std::vector<run_result> run_all(const problem& p, const importance_settings& settings,
                                               const std::vector<run_plan>& plans,
                                               const std::function<void(double)>& report);
 
-/// Quality of a run when it had spent so much time, linear between the points of its curve.
-[[nodiscard]] double value_at(const std::vector<curve_point>& curve, double seconds,
-                              double quality::*value);
+/// Quality of a run when it had spent so much time, linear between the points of its curve; nothing if
+/// the end is all there is and comes later.
+[[nodiscard]] std::optional<double> value_at(const std::vector<curve_point>& curve, double seconds,
+                                             double quality::*value);
 
-/// Summarises the runs at the full budget, sampler by sampler. Pre: every sampler has such runs.
-[[nodiscard]] std::vector<sampler_summary> summarize(const importance_settings& settings,
-                                                     const std::vector<measure>& measures,
-                                                     const std::vector<run_result>& results);
+/// Sorts the runs by sampler (as settings name them) and budget (ascending) and picks the learning
+/// rate of each by the mean over the seeds of the loss, or RMSE, on the validation rows. The results
+/// must outlive the cells. Throws training_diverged where no rate is without a run that diverged.
+[[nodiscard]] std::vector<cell> pick_rates(const importance_settings& settings,
+                                           const std::vector<measure>& measures,
+                                           const std::vector<run_result>& results);
+
+/// Summarises the cells, in their order. Pre: they have runs of equally many seeds.
+[[nodiscard]] std::vector<cell_summary> summarize(const importance_settings& settings,
+                                                  const std::vector<measure>& measures,
+                                                  const std::vector<cell>& cells);
 
 }  // namespace skim_examples

@@ -21,7 +21,28 @@ std::string last_part(const std::string& path) {
   return (p.has_filename() ? p : p.parent_path()).filename().string();
 }
 
-// An endless stream of images in which one class is rare; tested on its like made of test images.
+// What is held out is the same for all samplers and runs, whatever their seeds.
+constexpr skim::seed validation_split{0x76616c};
+constexpr skim::seed test_split{0x746573};
+
+image_set take_images(const image_set& from, const std::vector<std::size_t>& chosen) {
+  image_set out;
+  out.count = chosen.size();
+  out.height = from.height;
+  out.width = from.width;
+  out.classes = from.classes;
+  out.class_names = from.class_names;
+  const std::size_t size = from.height * from.width;
+  for (const std::size_t i : chosen) {
+    const auto* const image = from.pixels.data() + i * size;
+    out.pixels.insert(out.pixels.end(), image, image + size);
+    out.labels.push_back(from.labels[i]);
+  }
+  return out;
+}
+
+// An endless stream of images in which one class is rare; tested on its like made of test images, and
+// validated on its like made of training images that it does not show.
 problem load_rare_events(const importance_settings& s) {
   rare_event_params params{.rare = static_cast<skim::label_t>(*s.rare),
                            .rare_fraction = s.rare_fraction};
@@ -32,7 +53,15 @@ problem load_rare_events(const importance_settings& s) {
   if (s.among.empty()) std::erase(params.others, params.rare);
   problem p;
   p.stream = true;
-  p.endless.emplace(load_fashion_mnist(part::train), params, skim::seed{s.seed});
+  image_set images = load_fashion_mnist(part::train);
+  if (s.validation > 0) {
+    const row_split parts =
+        split_row_numbers(images.count, images.labels, s.validation, validation_split);
+    p.validation = rare_event_stream(take_images(images, parts.held), params, validation_split)
+                       .take(0, s.test_examples, "rare-event stream of validation images");
+    images = take_images(images, parts.kept);
+  }
+  p.endless.emplace(images, params, skim::seed{s.seed});
   const rare_event_stream held_out(load_fashion_mnist(part::test), params, skim::seed{s.seed + 1});
   const auto names = fashion_mnist_classes();
   p.title = "Fashion-MNIST as a stream, " + significant(100 * s.rare_fraction, 3) + " % " +
@@ -64,15 +93,28 @@ void check(const problem& p, const importance_settings& s) {
   if (p.test.rows == 0) throw data_error::in_file(p.test.name, "no rows, wanted some to test on");
 }
 
-problem load_files(const importance_settings& s) {
+train_test load_parts(const importance_settings& s) {
   load_options options;
   options.wanted = s.wanted;
-  train_test both = s.train.empty() ? load_both_parts(s.dataset, options)
-                                    : load_train_test(s.train, s.test, options);
+  if (!s.holdout)
+    return s.train.empty() ? load_both_parts(s.dataset, options)
+                           : load_train_test(s.train, s.test, options);
+  return split_rows(
+      s.train.empty() ? load_both_parts(s.dataset, options).train : load_dataset(s.train, options),
+      *s.holdout, test_split);
+}
+
+problem load_files(const importance_settings& s) {
+  train_test both = load_parts(s);
   problem p;
   p.stream = s.stream;
   p.train = std::move(both.train);
   p.test = std::move(both.test);
+  if (s.validation > 0) {
+    train_test parts = split_rows(p.train, s.validation, validation_split);
+    p.train = std::move(parts.train);
+    p.validation = std::move(parts.test);
+  }
   check(p, s);
   p.title = last_part(s.train.empty() ? s.dataset : p.train.name) + ", " + grouped(p.train.rows) +
             " x " + grouped(p.train.cols) + (p.train.is_sparse() ? " sparse, " : ", ") +
@@ -81,9 +123,11 @@ problem load_files(const importance_settings& s) {
   const feature_scaler scaler = feature_scaler::fit(p.train, usual_scaling(p.train));
   scaler.apply(p.train);
   scaler.apply(p.test);
+  if (p.validation.rows > 0) scaler.apply(p.validation);
   if (p.is_regression()) {
     p.scale = target_scale::fit(p.train.targets);
     for (const float y : p.train.targets) p.train_scaled.push_back(p.scale.scaled(y));
+    for (const float y : p.validation.targets) p.validation_scaled.push_back(p.scale.scaled(y));
     for (const float y : p.test.targets) p.test_scaled.push_back(p.scale.scaled(y));
   }
   return p;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <span>
@@ -20,6 +21,7 @@ struct quality {
                                  ///< (prediction - target) / deviation of the targets
   double accuracy = 0;           ///< share of right predictions
   double balanced_accuracy = 0;  ///< mean over classes of their share of right predictions
+  double rare_recall = 0;        ///< share of right predictions of the rarest class there is
   double auc = 0;                ///< two classes: chance that a positive ranks above a negative
   double rmse = 0;               ///< regression, in the unit of the targets
 };
@@ -47,9 +49,9 @@ struct quality {
   return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives);
 }
 
-/// Mean over the classes that occur of the share of their examples predicted right.
-[[nodiscard]] inline double balanced_accuracy(skim::matrix_view<const float> logits,
-                                              std::span<const skim::label_t> labels) {
+/// Share of each class's examples predicted right; NaN for a class that does not occur.
+[[nodiscard]] inline std::vector<double> class_recalls(skim::matrix_view<const float> logits,
+                                                       std::span<const skim::label_t> labels) {
   std::vector<double> count(logits.cols()), right(logits.cols());
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const auto row = logits.row(i);
@@ -57,13 +59,32 @@ struct quality {
     count[labels[i]] += 1;
     right[labels[i]] += static_cast<skim::label_t>(predicted) == labels[i] ? 1 : 0;
   }
+  for (std::size_t c = 0; c < count.size(); ++c) right[c] /= count[c];
+  return right;
+}
+
+/// Mean recall of the classes that occur; 0 if none does.
+[[nodiscard]] inline double balanced_accuracy(std::span<const double> recalls) {
   double sum = 0, classes = 0;
-  for (std::size_t c = 0; c < count.size(); ++c) {
-    if (count[c] == 0) continue;
-    sum += right[c] / count[c];
+  for (const double recall : recalls) {
+    if (std::isnan(recall)) continue;
+    sum += recall;
     classes += 1;
   }
   return classes > 0 ? sum / classes : 0;
+}
+
+/// The class with the fewest labels, but one at least; the first of several. Pre: there are labels,
+/// below `classes`.
+[[nodiscard]] inline std::size_t rarest_class(std::span<const skim::label_t> labels,
+                                              std::size_t classes) {
+  std::vector<std::size_t> count(classes);
+  for (const skim::label_t label : labels) ++count[label];
+  std::size_t rarest = labels.front();
+  for (std::size_t c = 0; c < classes; ++c)
+    if (count[c] > 0 && (count[c] < count[rarest] || (count[c] == count[rarest] && c < rarest)))
+      rarest = c;
+  return rarest;
 }
 
 }  // namespace skim_examples

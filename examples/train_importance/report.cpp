@@ -19,17 +19,17 @@ namespace {
 constexpr std::size_t shown_measures = 2;  // of measures_of, in tables and charts
 
 /// "1.32x (1.10-1.60)", or a bound such as ">2x".
-std::string shown(const std::optional<time_ratio>& r, const spread& quality) {
+std::string shown(const std::optional<time_ratio>& r) {
   if (!r) return "-";
   if (r->is == time_ratio::kind::at_least) return ">" + significant(r->value, 3) + "x";
   if (r->is == time_ratio::kind::at_most) return "<" + significant(r->value, 3) + "x";
   const std::string value = fixed(r->value, 2) + "x";
-  if (!quality.standard_error) return value;
-  const bool above = r->least > 0, below = std::isfinite(r->most);
+  if (!r->likely) return value;
+  const bool above = r->likely->least > 0, below = std::isfinite(r->likely->most);
   if (!above && !below) return value + " (unsure)";
-  if (!above) return value + " (to " + fixed(r->most, 2) + ")";
-  if (!below) return value + " (from " + fixed(r->least, 2) + ")";
-  return value + " (" + fixed(r->least, 2) + "-" + fixed(r->most, 2) + ")";
+  if (!above) return value + " (to " + fixed(r->likely->most, 2) + ")";
+  if (!below) return value + " (from " + fixed(r->likely->least, 2) + ")";
+  return value + " (" + fixed(r->likely->least, 2) + "-" + fixed(r->likely->most, 2) + ")";
 }
 
 std::string shown(const spread& s, int decimals, double unit = 1) {
@@ -40,16 +40,9 @@ std::string shown(const spread& s, int decimals, double unit = 1) {
   return number(s.mean) + (s.standard_error ? " ± " + number(*s.standard_error) : "");
 }
 
-json to_json(const quality& q, const problem& p) {
+json to_json(const quality& q, const std::vector<measure>& measures) {
   json out;
-  out["test_loss"] = q.loss;
-  if (p.is_regression()) {
-    out["test_rmse"] = q.rmse;
-    return out;
-  }
-  out["test_accuracy"] = q.accuracy;
-  out["test_balanced_accuracy"] = q.balanced_accuracy;
-  if (p.classes() == 2) out["test_auc"] = q.auc;
+  for (const measure& m : measures) out[std::string(m.key)] = q.*m.value;
   return out;
 }
 
@@ -58,28 +51,44 @@ json to_json(const spread& s) {
           {"standard_error", s.standard_error ? json(*s.standard_error) : json()}};
 }
 
-json to_json(const std::optional<time_ratio>& r) {
-  if (!r) return nullptr;
-  constexpr const char* kinds[] = {"exact", "at_least", "at_most"};
-  return {{"value", r->value},
-          {"least", r->least},
-          {"most", r->most},
-          {"is", kinds[static_cast<std::size_t>(r->is)]}};
+// Infinity becomes null when written: no bound.
+json to_json(const std::optional<interval>& i) {
+  return i ? json{i->least, i->most} : json();
 }
 
-json to_json(const run_result& r, const problem& p) {
+json to_json(const cost_ratio& r) {
+  return {{"value", r.value},
+          {"standard_error", r.standard_error ? json(*r.standard_error) : json()},
+          {"interval", to_json(r.likely)}};
+}
+
+json to_json(const time_ratio& r) {
+  constexpr const char* kinds[] = {"exact", "at_least", "at_most"};
+  return {{"value", r.value},
+          {"interval", to_json(r.likely)},
+          {"is", kinds[static_cast<std::size_t>(r.is)]}};
+}
+
+template <class T>
+json to_json(const std::optional<T>& x) {
+  return x ? to_json(*x) : json();
+}
+
+json to_json(const run_result& r, const std::vector<measure>& measures) {
   json out;
   out["sampler"] = r.plan.sampler;
   out["seed"] = r.plan.seed;
   out["budget"] = r.plan.scale;
+  out["learning_rate"] = r.plan.learning_rate;
   out["curve"] = json::array();
   for (const curve_point& point : r.curve) {
     json at = {{"seconds", point.seconds}, {"examples", point.examples}};
-    at.update(to_json(point.test, p));
+    at.update(to_json(point.test, measures));
     out["curve"].push_back(std::move(at));
   }
-  out["final"] = to_json(r.final_quality(), p);
+  out["final"] = to_json(r.final_quality(), measures);
   out["seconds"] = r.seconds;
+  out["construction_seconds"] = r.construction_seconds;
   out["steps"] = r.steps;
   out["examples_seen"] = r.examples_seen;
   out["sampling_seconds"] = r.sampling_seconds;
@@ -103,16 +112,21 @@ json to_json(const importance_settings& s, const problem& p) {
   out["inputs"] = p.inputs();
   out["outputs"] = p.outputs();
   out["train_examples"] = p.endless ? json() : json(p.train.rows);
+  out["validation_examples"] = p.validation.rows;
   out["test_examples"] = p.test.rows;
   out["samplers"] = s.samplers;
-  out["budget"] = s.epochs ? json{{"epochs", *s.epochs}} : json{{"cpu_seconds", s.seconds}};
+  out["budget"] = s.steps    ? json{{"steps", *s.steps}}
+                  : s.epochs ? json{{"epochs", *s.epochs}}
+                             : json{{"cpu_seconds", s.seconds}};
+  out["budgets"] = s.budgets;
+  out["references"] = s.references;
   out["ladder"] = s.ladder;
   out["seeds"] = s.seeds;
   out["seed"] = s.seed;
   out["batch"] = s.batch;
   out["hidden"] = s.hidden;
   out["optimizer"] = "adam";
-  out["learning_rate"] = s.learning_rate;
+  out["learning_rates"] = s.learning_rates;
   out["schedule"] = "linear decay to zero over the budget";
   out["beta"] = s.beta;
   out["pool"] = s.pool;
@@ -121,47 +135,81 @@ json to_json(const importance_settings& s, const problem& p) {
   return out;
 }
 
+json to_json(const cell_summary& s, const std::vector<measure>& measures) {
+  json row;
+  row["sampler"] = s.sampler;
+  row["budget"] = s.scale;
+  row["learning_rate"] = s.learning_rate;
+  if (s.validation) row["validation"] = to_json(*s.validation);
+  row["target"] = measures.front().key;
+  const auto& against = s.measures.front().against;
+  const bool timed = !against.empty() && against.front().time;
+  row["time_to_target_ratio"] = timed ? json(against.front().time->value) : json();
+  for (std::size_t m = 0; m < measures.size(); ++m) {
+    const std::string key(measures[m].key);
+    const measure_summary& value = s.measures[m];
+    if (key == "test_accuracy" || key == "test_rmse")
+      row[key.substr(5) + "_at_equal_time"] =
+          value.at_equal_time ? json(value.at_equal_time->mean) : json();
+    row["final"][key] = to_json(value.final_value);
+    row["at_equal_time"][key] = to_json(value.at_equal_time);
+    for (const comparison& c : value.against)
+      row["against"][c.reference][key] = {{"cost_ratio", to_json(c.cost)},
+                                          {"time_ratio", to_json(c.time)}};
+  }
+  row["seconds"] = s.seconds;
+  row["steps"] = s.steps.mean;
+  row["sampling_overhead_fraction"] = to_json(s.overhead);
+  row["examples"] = to_json(s.examples);
+  if (s.gate_open) row["gate_open_fraction"] = to_json(*s.gate_open);
+  return row;
+}
+
+bool of_all_samplers(const cell_summary& s, const importance_settings& settings) {
+  return std::find(settings.budgets.begin(), settings.budgets.end(), s.scale) !=
+         settings.budgets.end();
+}
+
 json to_json(const problem& p, const importance_settings& settings,
              const std::vector<measure>& measures, const std::vector<run_result>& runs,
-             const std::vector<sampler_summary>& summaries) {
+             const std::vector<cell_summary>& summaries) {
   json out;
   out["settings"] = to_json(settings, p);
   out["units"] = {
-      {"seconds", "processor seconds of one thread, without evaluation"},
+      {"seconds",
+       "processor seconds of one thread, without evaluation; in the summary steps times the median "
+       "time of a step over all runs of the sampler and budget, plus that of making the sampler"},
       {"time_to_target_ratio",
-       "processor time uniform sampling takes for the sampler's final quality, over the sampler's "
-       "own"},
-      {"at_equal_time", "after the processor time of the fastest sampler's runs"}};
+       "processor time the first reference takes for the sampler's final quality, over the "
+       "sampler's own"},
+      {"cost_ratio",
+       "value over that of the reference with the same budget; of what is better when higher, of 1 "
+       "minus it"},
+      {"interval", "95 %, by bootstrap over the seeds; null: no bound"},
+      {"at_equal_time", "after the processor time of the fastest sampler with the same budget"}};
   out["runs"] = json::array();
-  for (const run_result& r : runs) out["runs"].push_back(to_json(r, p));
-  out["summary"] = json::array();
-  for (const sampler_summary& s : summaries) {
-    json row;
-    row["sampler"] = s.sampler;
-    const measure_summary& target = s.measures.front();
-    row["target"] = measures.front().key;
-    row["time_to_target_ratio"] = target.time ? json(target.time->value) : json();
-    for (std::size_t m = 0; m < measures.size(); ++m) {
-      const std::string key(measures[m].key);
-      const measure_summary& value = s.measures[m];
-      if (key == "test_accuracy" || key == "test_rmse")
-        row[key.substr(5) + "_at_equal_time"] = value.at_equal_time.mean;
-      row["final"][key] = to_json(value.final_value);
-      row["at_equal_time"][key] = to_json(value.at_equal_time);
-      row["time_ratio"][key] = to_json(value.time);
-    }
-    row["seconds"] = to_json(s.seconds);
-    row["sampling_overhead_fraction"] = to_json(s.overhead);
-    row["examples"] = to_json(s.examples);
-    if (s.gate_open) row["gate_open_fraction"] = to_json(*s.gate_open);
-    out["summary"].push_back(std::move(row));
+  for (const run_result& r : runs) {
+    if (r.diverged)
+      out["runs"].push_back({{"sampler", r.plan.sampler},
+                             {"seed", r.plan.seed},
+                             {"budget", r.plan.scale},
+                             {"learning_rate", r.plan.learning_rate},
+                             {"diverged", true}});
+    else
+      out["runs"].push_back(to_json(r, measures));
+    if (p.validation.rows > 0 && !r.diverged)
+      out["runs"].back()["validation"] = to_json(r.validation, measures);
   }
+  out["summary"] = json::array();
+  out["ladder"] = json::array();
+  for (const cell_summary& s : summaries)
+    out[of_all_samplers(s, settings) ? "summary" : "ladder"].push_back(to_json(s, measures));
   out["peak_memory_bytes"] = peak_memory_bytes();
   return out;
 }
 
 plot_figure figure_of(const std::string& title, const importance_settings& settings,
-                      const std::vector<measure>& measures, const std::vector<run_result>& runs) {
+                      const std::vector<measure>& measures, const std::vector<cell>& cells) {
   plot_figure figure;
   figure.title = title;
   for (std::size_t m = 0; m < shown_measures; ++m) {
@@ -169,16 +217,16 @@ plot_figure figure_of(const std::string& title, const importance_settings& setti
     panel.x.label = "processor seconds";
     panel.y.label = measures[m].title;
     if (measures[m].lower_is_better) panel.y.scale = axis_scale::logarithmic;
-    for (const std::string& sampler : settings.samplers) {
+    for (const cell& c : cells) {
+      if (c.scale != settings.budgets.back()) continue;
       std::map<std::size_t, std::pair<std::vector<double>, std::vector<double>>> at;
-      for (const run_result& r : runs) {
-        if (r.plan.sampler != sampler || r.plan.scale != 1) continue;
-        for (std::size_t i = 0; i < r.curve.size(); ++i) {
-          at[i].first.push_back(r.curve[i].seconds);
-          at[i].second.push_back(r.curve[i].test.*measures[m].value * measures[m].unit);
+      for (const run_result* r : c.runs) {
+        for (std::size_t i = 0; i < r->curve.size(); ++i) {
+          at[i].first.push_back(r->curve[i].seconds);
+          at[i].second.push_back(r->curve[i].test.*measures[m].value * measures[m].unit);
         }
       }
-      plot_series series{sampler, {}, {}};
+      plot_series series{c.sampler, {}, {}};
       for (const auto& [i, values] : at) {
         const spread y = spread_of(values.second);
         series.x.push_back(spread_of(values.first).mean);
@@ -197,25 +245,33 @@ plot_figure figure_of(const std::string& title, const importance_settings& setti
 }  // namespace
 
 text_table table_of(const importance_settings& settings, const std::vector<measure>& measures,
-                    const std::vector<sampler_summary>& summaries) {
+                    const std::vector<cell_summary>& summaries) {
+  const bool several_budgets = settings.budgets.size() > 1;
+  const bool several_rates = settings.learning_rates.size() > 1;
   std::vector<std::string> header{"sampler"};
+  if (several_budgets) header.emplace_back("budget");
+  if (several_rates) header.emplace_back("rate");
   for (std::size_t m = 0; m < shown_measures; ++m) {
     header.emplace_back(measures[m].title);
     header.emplace_back("speed to equal");
   }
   header.emplace_back("examples");
-  if (settings.epochs) header.emplace_back("seconds");
+  if (settings.epochs || settings.steps) header.emplace_back("seconds");
   header.emplace_back("sampling %");
   text_table table(std::move(header));
-  for (const sampler_summary& s : summaries) {
+  for (const cell_summary& s : summaries) {
+    if (!of_all_samplers(s, settings)) continue;
     std::vector<std::string> row{s.sampler};
+    if (several_budgets) row.push_back(significant(s.scale, 4));
+    if (several_rates) row.push_back(significant(s.learning_rate, 4));
     for (std::size_t m = 0; m < shown_measures; ++m) {
-      const spread& value = s.measures[m].final_value;
-      row.push_back(shown(value, measures[m].decimals, measures[m].unit));
-      row.push_back(s.sampler == "uniform" ? "1x" : shown(s.measures[m].time, value));
+      row.push_back(shown(s.measures[m].final_value, measures[m].decimals, measures[m].unit));
+      const auto& against = s.measures[m].against;
+      const bool itself = !against.empty() && against.front().reference == s.sampler;
+      row.push_back(itself ? "1x" : against.empty() ? "-" : shown(against.front().time));
     }
     row.push_back(grouped(static_cast<std::size_t>(s.examples.mean)));
-    if (settings.epochs) row.push_back(significant(s.seconds.mean, 3));
+    if (settings.epochs || settings.steps) row.push_back(significant(s.seconds, 3));
     row.push_back(fixed(s.overhead.mean * 100, 1));
     table.add(std::move(row));
   }
@@ -224,26 +280,40 @@ text_table table_of(const importance_settings& settings, const std::vector<measu
 
 namespace {
 
-std::string verdict(const sampler_summary& s, std::string_view measure) {
-  const time_ratio& r = *s.measures.front().time;
-  const std::string target = " than uniform to the same " + std::string(measure);
-  if (r.least > 1) return s.sampler + ": faster" + target + ", beyond one standard error.\n";
-  if (r.most < 1) return s.sampler + ": slower" + target + ", beyond one standard error.\n";
-  return s.sampler + ": neither faster nor slower" + target + ", within one standard error.\n";
+// "loss-table: faster than uniform to the same test loss, beyond the 95 % interval."
+std::string verdict(const cell_summary& s, const comparison& c, std::string_view measure) {
+  const interval& likely = *c.time->likely;
+  const std::string target = " than " + c.reference + " to the same " + std::string(measure);
+  if (likely.least > 1) return s.sampler + ": faster" + target + ", beyond the 95 % interval.\n";
+  if (likely.most < 1) return s.sampler + ": slower" + target + ", beyond the 95 % interval.\n";
+  return s.sampler + ": neither faster nor slower" + target + ", within the 95 % interval.\n";
 }
 
-// Whether uniform runs were better with clearly less than the full budget, as where they overfit.
-bool gets_worse(const std::vector<sampler_summary>& summaries) {
-  return std::any_of(summaries.begin(), summaries.end(), [](const sampler_summary& s) {
-    return s.sampler == "uniform" && s.measures.front().time->value < 0.9;
-  });
+// Whether the reference was better with clearly less than the full budget, as where it overfits.
+bool gets_worse(const cell_summary& s) {
+  const comparison& c = s.measures.front().against.front();
+  return c.reference == s.sampler && c.time && c.time->value < 0.9;
+}
+
+// What the samplers achieved against each reference, with the largest budget.
+std::string verdicts(const importance_settings& settings, std::string_view measure,
+                     const std::vector<cell_summary>& summaries) {
+  std::string text;
+  for (std::size_t r = 0; r < summaries.front().measures.front().against.size(); ++r) {
+    for (const cell_summary& s : summaries) {
+      const comparison& c = s.measures.front().against[r];
+      if (s.scale == settings.budgets.back() && c.time && c.reference != s.sampler)
+        text += verdict(s, c, measure);
+    }
+  }
+  return text;
 }
 
 }  // namespace
 
 std::string reading_of(const problem& p, const importance_settings& settings,
                        const std::vector<measure>& measures,
-                       const std::vector<sampler_summary>& summaries) {
+                       const std::vector<cell_summary>& summaries) {
   std::string text =
       "sampling %: part of the processor time that goes into choosing batches, hashing included";
   text += p.endless ? ", the making\n  of the stream's examples not.\n" : ".\n";
@@ -251,30 +321,30 @@ std::string reading_of(const problem& p, const importance_settings& settings,
     text +=
         "examples: trained on; all samplers see the same stream, those that choose pass most of it "
         "over.\n";
-  if (summaries.front().measures.front().time && summaries.size() > 1) {
+  const auto& against = summaries.front().measures.front().against;
+  if (!against.empty() && against.front().time) {
+    text += "speed to equal: processor time in which " + against.front().reference +
+            " gets as good, over the sampler's own";
     text +=
-        "speed to equal: processor time in which uniform sampling gets as good, over the "
-        "sampler's own";
-    text += settings.seeds > 1 ? "\n  (in brackets: one standard error of the difference off).\n\n"
-                               : ".\n\n";
-    if (settings.seeds == 1) text += "One seed says nothing about differences: try --seeds 5.\n";
-    if (gets_worse(summaries)) {
-      text += "More time made uniform's " + std::string(measures.front().title) +
-              " worse: speeds to it say little here.\n";
-    } else if (settings.seeds > 1) {
-      for (const sampler_summary& s : summaries)
-        if (s.sampler != "uniform") text += verdict(s, measures.front().title);
-    }
+        settings.seeds > 1 ? "\n  (in brackets: 95 %, by bootstrap over the seeds).\n\n" : ".\n\n";
+    if (settings.seeds == 1) text += "One seed says nothing about differences: try --seeds 8.\n";
+    if (std::any_of(summaries.begin(), summaries.end(), gets_worse))
+      text += "More time made the " + std::string(measures.front().title) + " of " +
+              against.front().reference + " worse: speeds to it say little here.\n";
+    else if (settings.seeds > 1)
+      text += verdicts(settings, measures.front().title, summaries);
   }
-  for (const sampler_summary& s : summaries) {
+  for (const cell_summary& s : summaries) {
     if (!s.gate_open || settings.gate == skim::gate_mode::open) continue;
+    if (s.scale != settings.budgets.back()) continue;
     text += "The gate of " + s.sampler + " let it choose in " + fixed(100 * s.gate_open->mean, 0) +
             " % of the steps" + (s.gate_open->mean < 0.5 ? ": it found little to gain.\n" : ".\n");
   }
   // What a constant guess of the mean, or of all classes alike, would have.
   const double guess = p.is_regression() ? 0.5 : std::log(static_cast<double>(p.classes()));
   std::string lost;
-  for (const sampler_summary& s : summaries) {
+  for (const cell_summary& s : summaries) {
+    if (s.scale != settings.budgets.back()) continue;
     for (std::size_t m = 0; m < measures.size(); ++m) {
       if (measures[m].key == "test_loss" && s.measures[m].final_value.mean > guess)
         lost += (lost.empty() ? "" : ", ") + s.sampler;
@@ -287,14 +357,14 @@ std::string reading_of(const problem& p, const importance_settings& settings,
 
 void write_figures(const std::string& path, const problem& p, const importance_settings& settings,
                    const std::vector<measure>& measures, const std::vector<run_result>& runs,
-                   const std::vector<sampler_summary>& summaries) {
+                   const std::vector<cell_summary>& summaries) {
   write_json(path, to_json(p, settings, measures, runs, summaries));
 }
 
 void draw_curves(const std::string& path, const std::string& title,
                  const importance_settings& settings, const std::vector<measure>& measures,
-                 const std::vector<run_result>& runs) {
-  write_svg(path, figure_of(title, settings, measures, runs));
+                 const std::vector<cell>& cells) {
+  write_svg(path, figure_of(title, settings, measures, cells));
 }
 
 }  // namespace skim_examples

@@ -21,16 +21,18 @@
 
 namespace skim_examples {
 
-/// Training data, test data and what the network has to say about them.
+/// Training, validation and test data, and what the network has to say about them.
 ///
 /// Exactly one of `endless` and `train` is used; `stream` then says whether rows of `train` come back.
 struct problem {
   std::string title;  ///< what a person would call it
   dataset train, test;
+  dataset validation;  ///< no rows unless some are held out
   std::optional<rare_event_stream> endless;
   bool stream = false;
-  target_scale scale;                            ///< of regression targets
-  std::vector<float> train_scaled, test_scaled;  ///< regression targets as the network sees them
+  target_scale scale;  ///< of regression targets
+  /// Regression targets as the network sees them.
+  std::vector<float> train_scaled, validation_scaled, test_scaled;
 
   [[nodiscard]] bool is_regression() const noexcept {
     return !endless && train.kind == label_kind::targets;

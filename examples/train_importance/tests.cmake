@@ -41,7 +41,7 @@ function(_importance name)
 endfunction()
 
 _importance("classes" MATCHES "nadaraya-watson" ARGS ${_classes})
-_importance("two seeds" MATCHES "standard error" ARGS ${_files} --seconds 0.01 --seeds 2 --batch 8)
+_importance("two seeds" MATCHES "by bootstrap over the seeds" ARGS ${_files} --seconds 0.01 --seeds 2 --batch 8)
 _importance("numbers" MATCHES "regression.*test RMSE"
   ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --task regression ${_quick})
 _importance("sparse" MATCHES "3 sparse, 3 classes"
@@ -50,6 +50,11 @@ _importance("a stream" MATCHES "as a stream.*one pass over the stream"
   ARGS ${_files} --stream --seeds 1 --batch 8 --hidden 8 --pool 2)
 _importance("epochs and figures" MATCHES "figures: "
   ARGS ${_files} --epochs 2 --seeds 1 --batch 8 --json "${_d}/figures.json")
+_importance("steps, budgets and rates" MATCHES "the best of 0.001, 0.01.*70 steps.*budget +rate"
+  ARGS ${_files} --steps 70 --budgets 0.5,1 --learning-rate 0.001,0.01 --seeds 2 --batch 8 --hidden 8
+    --reference uniform,class-stratified --sampler uniform,class-stratified,loss-table --evaluations 0)
+_importance("rows held out" MATCHES "450 x 2"
+  ARGS --train "${_d}/classes.csv" --test holdout:0.25 ${_quick})
 find_program(SKIM_GNUPLOT gnuplot)
 if(SKIM_GNUPLOT)
   _importance("a chart" MATCHES "curves: " ARGS ${_classes} --plot "${_d}/curves.svg")
@@ -82,6 +87,7 @@ endforeach()
 foreach(_bad IN ITEMS "--seeds 0" "--hidden 0" "--hidden 8,,8" "--batch 0" "--batch x" "--seconds 0"
     "--seconds -1" "--seconds inf" "--epochs 0" "--learning-rate nan" "--beta 2" "--pool 0"
     "--gate shut" "--task both" "--rare 10" "--rare -1" "--ladder 0" "--ladder 1,x" "--ladder 65"
+    "--steps 0" "--budgets 0" "--validation 1" "--validation -1" "--evaluations x" "--reference x"
     "--threads -1" "--seed 1.5")
   separate_arguments(_pair UNIX_COMMAND "${_bad}")
   list(GET _pair 0 _flag)
@@ -89,7 +95,18 @@ foreach(_bad IN ITEMS "--seeds 0" "--hidden 0" "--hidden 8,,8" "--batch 0" "--ba
   _importance("${_bad}" RESULT 2 MATCHES "${_flag}: got '.*wanted " ARGS ${_flag} "${_value}")
 endforeach()
 _importance("a rung twice" RESULT 2 MATCHES "--ladder: got a number twice" ARGS --ladder 1,2,1)
-_importance("seconds and epochs" RESULT 2 MATCHES "--seconds and --epochs: got both"
+_importance("a budget twice" RESULT 2 MATCHES "--budgets: got a number twice" ARGS --budgets 1,1)
+_importance("a rate twice" RESULT 2 MATCHES "--learning-rate: got a number twice"
+  ARGS --learning-rate 0.1,0.1)
+_importance("rates without rows to pick by" RESULT 2 MATCHES "--validation: got 0 with several"
+  ARGS --learning-rate 0.1,0.2 --validation 0)
+_importance("a reference that is not compared" RESULT 2 MATCHES "--reference: got loss-table, wanted among"
+  ARGS ${_classes} --sampler uniform,class-stratified --reference loss-table)
+_importance("all rows held out" RESULT 2 MATCHES "--test: got holdout:1, wanted a fraction"
+  ARGS --train "${_d}/classes.csv" --test holdout:1)
+_importance("rows held out of an endless stream" RESULT 2 MATCHES "--test: got it with --rare"
+  ARGS --rare 6 --test holdout:0.5)
+_importance("seconds and epochs" RESULT 2 MATCHES "--seconds, --epochs and --steps: got several"
   ARGS --seconds 1 --epochs 1)
 _importance("two passes of a stream" RESULT 2 MATCHES "--epochs: got 2 with --stream, wanted at most 1"
   ARGS --stream --epochs 2)

@@ -42,8 +42,9 @@ class training_run {
       sampler_ = problem_.stream ? make_stream_sampler(name, problem_.classes(), settings_, s)
                                  : make_catalogue_sampler(name, problem_.train, settings_, s);
     }
+    result_.construction_seconds = total_.seconds();
     if (problem_.stream) source_.emplace(problem_, skim::seed{root_.child(2).at(0)});
-    const linear_decay rate({.rate = settings_.learning_rate, .budget = 1});
+    const linear_decay rate({.rate = result_.plan.learning_rate, .budget = 1});
     constexpr double annealed_from = 0.875;  // where InfoBatch goes back to all data
     std::size_t evaluated = 0;
     for (;;) {
@@ -59,6 +60,8 @@ class training_run {
       if (done >= 1 || !step(rate(done))) break;
     }
     evaluate();
+    if (problem_.validation.rows > 0)
+      result_.validation = judge(problem_.validation, problem_.validation_scaled);
     report(1);
     finish();
     return std::move(result_);
@@ -73,17 +76,21 @@ class training_run {
             .batch = settings.batch};
   }
 
-  // Part of the budget that is spent. A stream that ends ends a run of seconds too.
+  // Part of the budget that is spent. A stream that ends ends a run of seconds or steps too.
   [[nodiscard]] double progress() const {
     const double scale = result_.plan.scale;
+    const auto steps = static_cast<double>(result_.steps);
     if (settings_.epochs) {
       const double passes = source_ ? source_->passed()
-                                    : static_cast<double>(result_.steps * settings_.batch) /
+                                    : steps * static_cast<double>(settings_.batch) /
                                           static_cast<double>(problem_.train.rows);
       return passes / (scale * *settings_.epochs);
     }
-    const double by_time = total_.seconds() / (scale * settings_.seconds);
-    return source_ ? std::max(by_time, source_->passed()) : by_time;
+    const double spent =
+        settings_.steps
+            ? steps / std::max(1.0, std::round(scale * static_cast<double>(*settings_.steps)))
+            : total_.seconds() / (scale * settings_.seconds);
+    return source_ ? std::max(spent, source_->passed()) : spent;
   }
 
   // False at the end of the stream.
@@ -152,31 +159,35 @@ class training_run {
   }
 
   void evaluate() {
-    const dataset& test = problem_.test;
-    const batch_rows<float> all = test.is_sparse() ? batch_rows<float>(test.sparse_view())
-                                                   : batch_rows<float>(test.dense_view());
-    curve_point point{total_.seconds(), result_.steps * settings_.batch, {}};
-    logits_.resize(test.rows * problem_.outputs());
-    const skim::matrix_view<float> logits(std::span<float>(logits_), test.rows, problem_.outputs());
+    result_.curve.push_back({total_.seconds(), result_.steps * settings_.batch,
+                             judge(problem_.test, problem_.test_scaled)});
+  }
+
+  quality judge(const dataset& data, std::span<const float> scaled_targets) {
+    const batch_rows<float> all = data.is_sparse() ? batch_rows<float>(data.sparse_view())
+                                                   : batch_rows<float>(data.dense_view());
+    logits_.resize(data.rows * problem_.outputs());
+    const skim::matrix_view<float> logits(std::span<float>(logits_), data.rows, problem_.outputs());
+    quality q;
     if (problem_.is_regression()) {
-      const skim::matrix_view<const float> wanted(std::span<const float>(problem_.test_scaled),
-                                                  test.rows, 1);
+      const skim::matrix_view<const float> wanted(scaled_targets, data.rows, 1);
       const mlp_result r = finite([&] { return network_.evaluate(all, wanted, {}, logits); });
-      point.test.loss = r.loss;
-      point.test.rmse = r.rmse * problem_.scale.deviation;
-    } else {
-      const mlp_result r = finite([&] { return network_.evaluate(all, test.labels, {}, logits); });
-      point.test.loss = r.loss;
-      point.test.accuracy = r.accuracy;
-      point.test.balanced_accuracy = balanced_accuracy(logits, test.labels);
-      if (problem_.classes() == 2) {
-        margins_.resize(test.rows);
-        for (std::size_t i = 0; i < test.rows; ++i)
-          margins_[i] = logits.row(i)[1] - logits.row(i)[0];
-        point.test.auc = area_under_curve(margins_, test.labels);
-      }
+      q.loss = r.loss;
+      q.rmse = r.rmse * problem_.scale.deviation;
+      return q;
     }
-    result_.curve.push_back(point);
+    const mlp_result r = finite([&] { return network_.evaluate(all, data.labels, {}, logits); });
+    q.loss = r.loss;
+    q.accuracy = r.accuracy;
+    const std::vector<double> recalls = class_recalls(logits, data.labels);
+    q.balanced_accuracy = balanced_accuracy(recalls);
+    q.rare_recall = recalls[rarest_class(data.labels, problem_.classes())];
+    if (problem_.classes() == 2) {
+      margins_.resize(data.rows);
+      for (std::size_t i = 0; i < data.rows; ++i) margins_[i] = logits.row(i)[1] - logits.row(i)[0];
+      q.auc = area_under_curve(margins_, data.labels);
+    }
+    return q;
   }
 
   // What the network says of a batch; it refuses to go on with a loss that is not finite.

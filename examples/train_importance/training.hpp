@@ -22,7 +22,7 @@ class training_diverged : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Quality after some training.
+/// Quality on the test set after some training.
 struct curve_point {
   double seconds = 0;        ///< processor time of sampling and training
   std::size_t examples = 0;  ///< trained on so far
@@ -34,14 +34,20 @@ struct run_plan {
   std::string sampler;
   std::uint64_t seed = 0;
   double scale = 1;  ///< its budget in units of the settings' one
+  double learning_rate = 1e-3;
+
+  friend bool operator==(const run_plan&, const run_plan&) = default;
 };
 
 /// What one run did.
 struct run_result {
   run_plan plan;
-  std::vector<curve_point> curve;  ///< the last point is the final one
-  double seconds = 0;              ///< processor time: sampling, forward, backward, optimiser
-  double sampling_seconds = 0;     ///< of it, in the sampler
+  bool diverged = false;            ///< then it has a plan and nothing else
+  std::vector<curve_point> curve;   ///< the last point is the final one
+  quality validation;               ///< final, where rows are held out for it
+  double seconds = 0;               ///< processor time: sampling, forward, backward, optimiser
+  double construction_seconds = 0;  ///< of it, making the sampler
+  double sampling_seconds = 0;      ///< of it, in the sampler, construction included
   std::size_t steps = 0;
   std::size_t examples_seen = 0;  ///< trained on, or looked at by the sampler
   double gate_open_fraction = 0;  ///< of the steps; samplers without a gate: 0
@@ -50,6 +56,10 @@ struct run_result {
   bool has_gate = false;
 
   [[nodiscard]] const quality& final_quality() const { return curve.back().test; }
+  /// Processor time of a step.
+  [[nodiscard]] double step_seconds() const {
+    return steps > 0 ? (seconds - construction_seconds) / static_cast<double>(steps) : 0;
+  }
   [[nodiscard]] double overhead() const { return seconds > 0 ? sampling_seconds / seconds : 0; }
 };
 

@@ -110,10 +110,11 @@ TEST_CASE("Tasks are told apart by their labels", "[unit]") {
 }
 
 TEST_CASE("A split takes every row once, the same for the same seed", "[unit]") {
-  const dataset d = dense_set(20, 2);
+  const dataset d = dense_set(24, 2);
   const auto both = split_rows(d, 0.25, skim::seed{3});
-  CHECK(both.test.rows == 5);
-  CHECK(both.train.rows == 15);
+  CHECK(both.test.rows == 6);
+  CHECK(both.train.rows == 18);
+  CHECK(class_counts(both.test) == std::vector<std::size_t>{2, 2, 2});
   std::set<float> seen;
   for (const auto* part : {&both.train, &both.test}) {
     for (std::size_t i = 0; i < part->rows; ++i) {
@@ -122,11 +123,19 @@ TEST_CASE("A split takes every row once, the same for the same seed", "[unit]") 
       CHECK(part->labels[i] == d.labels[static_cast<std::size_t>(id) / 2]);
     }
   }
-  CHECK(seen.size() == 20);
+  CHECK(seen.size() == 24);
   CHECK(split_rows(d, 0.25, skim::seed{3}).test.dense == both.test.dense);
   CHECK(split_rows(d, 0.25, skim::seed{4}).test.dense != both.test.dense);
   CHECK_THROWS_AS(split_rows(d, 1.0, skim::seed{}), data_error);
   CHECK_THROWS_AS(split_rows(dense_set(1, 1), 0.5, skim::seed{}), data_error);
+  // no class loses its last row while there is another, and something is held out all the same
+  const std::vector<skim::label_t> rare{0, 0, 0, 0, 0, 1, 2};
+  const row_split parts = split_row_numbers(7, rare, 0.9, skim::seed{1});
+  CHECK(parts.held.size() == 4);
+  CHECK(parts.kept.back() == 6);
+  CHECK(split_row_numbers(3, std::vector<skim::label_t>{0, 1, 2}, 0.1, skim::seed{1}).held.size() ==
+        1);
+  CHECK(split_row_numbers(10, {}, 0.5, skim::seed{1}).held.size() == 5);
 }
 
 TEST_CASE("Rare-event stream: example i is the same in every block", "[unit]") {
