@@ -39,30 +39,32 @@ struct hybrid_params {
 
 namespace detail {
 
-/// Finds up to which age remembered scores predict better than a sketch does.
+/// Finds up to which age remembered scores are better to draw by than a sketch's.
 ///
-/// Ages are told apart by their number of bits. For each the squared errors of both predictions are
-/// summed up, and halve every 2000 rows; the horizon is the age below which the table has saved most
-/// squared error. Squared, as the mean is what draws should be proportional to.
+/// Draws with p ~ q of examples with scores s have a second moment of (sum s^2 / q) (sum q) / n^2, whose
+/// root is at most the mean of (s^2 / q + q) / 2; an s^2 / q + q exceeds its least value, at q = s, by (s
+/// - q)^2 / q: an error that counts most where a score was thought small. The q are mixed with a uniform
+/// share, as draws are. For each number of bits of an age the excess that the table has saved is summed
+/// up, and halves every 10,000 rows; the horizon is the age below which the table has saved most.
 class age_evidence {
  public:
   static constexpr std::size_t ages = 33;  // bits of an age: 0 to 32
 
-  /// Begins with this horizon, until `enough` rows have told.
-  explicit age_evidence(std::size_t initial = 0) : initial_(initial) {}
+  age_evidence() = default;
+  /// Pre: 0 < uniform_share <= 1.
+  explicit age_evidence(double uniform_share) : share_(uniform_share) {}
 
   [[nodiscard]] static std::size_t bits_of(std::uint32_t age) noexcept {
     return static_cast<std::size_t>(std::bit_width(age));
   }
 
-  /// A score of so many bits of age, what both predicted and what came true.
-  void insert(std::size_t bits, float remembered, float predicted, float truth) noexcept {
-    const double table = static_cast<double>(remembered) - static_cast<double>(truth);
-    const double sketch = static_cast<double>(predicted) - static_cast<double>(truth);
-    const double saved = sketch * sketch - table * table;
+  /// A score of so many bits of age, what both predicted and what came true, all in units of the mean
+  /// prediction.
+  void insert(std::size_t bits, double remembered, double predicted, double truth) noexcept {
+    const double saved = excess(predicted, truth) - excess(remembered, truth);
     // A decay of all that is due would touch every age at each row; growing the unit does the same.
     unit_ *= growth;
-    saved_[bits] += saved * unit_;
+    saved_[bits] += std::clamp(saved, -most, most) * unit_;
     rows_ = std::min(rows_ + 1, enough);
     if (unit_ < 1e100) return;
     for (double& s : saved_) s /= unit_;
@@ -71,13 +73,13 @@ class age_evidence {
 
   /// Ages below this are trusted.
   [[nodiscard]] std::uint64_t horizon() const noexcept {
-    if (rows_ < enough) return initial_;
+    if (rows_ < enough) return 0;
     std::size_t best = 0;
-    double sum = 0, most = 0;
+    double sum = 0, largest = 0;
     for (std::size_t b = 0; b < ages; ++b) {
       sum += saved_[b];
-      if (sum > most) {
-        most = sum;
+      if (sum > largest) {
+        largest = sum;
         best = b + 1;
       }
     }
@@ -85,30 +87,38 @@ class age_evidence {
   }
 
   void save(writer& out) const {
-    out.put(static_cast<std::uint64_t>(initial_));
+    out.put(share_);
     out.put(static_cast<std::uint64_t>(rows_));
     out.put(unit_);
     out.put(std::span(saved_));
   }
   [[nodiscard]] static age_evidence load(reader& in) {
-    age_evidence e(static_cast<std::size_t>(in.get<std::uint64_t>()));
+    age_evidence e(in.get<double>());
     e.rows_ = static_cast<std::size_t>(in.get<std::uint64_t>());
     e.unit_ = in.get<double>();
     in.get_into(std::span(e.saved_));
     const bool finite =
         std::all_of(e.saved_.begin(), e.saved_.end(), [](double s) { return std::isfinite(s); });
-    if (e.rows_ > enough || !(e.unit_ >= 1 && e.unit_ < 1e100) || !finite)
+    if (!(e.share_ > 0 && e.share_ <= 1) || e.rows_ > enough ||
+        !(e.unit_ >= 1 && e.unit_ < 1e100) || !finite)
       in.fail("holds evidence that contradicts itself");
     return e;
   }
 
  private:
-  static constexpr std::size_t enough = 200;
-  static constexpr double growth = 1.000346633849217;  // 2^(1 / 2000)
+  static constexpr std::size_t enough = 1000;
+  static constexpr double most = 1e30;                 // keeps sums finite, whatever the scores
+  static constexpr double growth = 1.000069317120633;  // 2^(1 / 10,000)
 
-  std::size_t initial_ = 0, rows_ = 0;
+  [[nodiscard]] double excess(double score, double truth) const noexcept {
+    const double q = share_ + (1 - share_) * score;
+    return (truth - q) * (truth - q) / q;
+  }
+
+  double share_ = 1;
+  std::size_t rows_ = 0;
   double unit_ = 1;
-  std::array<double, ages> saved_{};  // squared error of the sketch minus that of the table
+  std::array<double, ages> saved_{};  // excess of the sketch minus that of the table
 };
 
 }  // namespace detail
@@ -118,8 +128,9 @@ class age_evidence {
 ///
 /// All is as in nadaraya_watson_sampler: pool, mixture with uniform rows, weights, gate. Only the score
 /// of a candidate that was trained on within the horizon is the one it had then. The horizon is found
-/// while training, on the uniform rows of each batch: the age below which remembered scores have been
-/// closer to the truth than the sketch's; one epoch until that is known.
+/// while training, on the uniform rows of each batch: the age below which draws by remembered scores
+/// would have had less variance than draws by the sketch; 0 until that is known. Where scores are noisy
+/// or change fast it stays there.
 ///
 /// Shape:   as nadaraya_watson_sampler.
 /// Memory:  that of nadaraya_watson_sampler and 8 n bytes, 28 n in all for R = 4.
@@ -156,6 +167,7 @@ class hybrid_sampler {
         sampler_.draw(batch, [&](std::span<const id_t> ids, std::span<float> predicted) {
           sampled = true;
           told_.clear();
+          mean_ = mean_of(predicted);
           const std::size_t uniform =
               detail::uniform_rows(batch, sampler_.parameters().uniform_share);
           for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -176,9 +188,11 @@ class hybrid_sampler {
     sampler_.observe(ids, scores);
     const std::size_t told = std::min(told_.size(), scores.size());
     for (std::size_t i = 0; i < told; ++i)
-      if (told_[i].remembered >= 0)
-        evidence_.insert(evidence_.bits_of(told_[i].age), told_[i].remembered, told_[i].predicted,
-                         scores[i]);
+      if (told_[i].remembered >= 0 && mean_ > 0)
+        evidence_.insert(evidence_.bits_of(told_[i].age),
+                         static_cast<double>(told_[i].remembered) / mean_,
+                         static_cast<double>(told_[i].predicted) / mean_,
+                         static_cast<double>(scores[i]) / mean_);
     told_.clear();
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (i + ahead < ids.size()) SKIM_PREFETCH(&memory_[ids[i + ahead]]);
@@ -203,6 +217,7 @@ class hybrid_sampler {
     out.put(static_cast<std::uint64_t>(horizon_.value_or(0)));
     out.put(clock_);
     evidence_.save(out);
+    out.put(mean_);
     out.put(static_cast<std::uint64_t>(told_.size()));
     for (const claim& c : told_) {
       out.put(c.remembered);
@@ -224,6 +239,8 @@ class hybrid_sampler {
                      std::move(sampler));
     s.clock_ = in.get<std::uint32_t>();
     s.evidence_ = detail::age_evidence::load(in);
+    s.mean_ = in.get<double>();
+    if (!detail::is_weight(s.mean_)) in.fail("holds the mean prediction ", s.mean_);
     const auto told = in.get<std::uint64_t>();
     const auto score = [&] {
       const auto x = in.get<float>();
@@ -262,7 +279,12 @@ class hybrid_sampler {
       : sampler_(std::move(sampler)),
         memory_(sampler_.examples()),
         horizon_(p.horizon),
-        evidence_(sampler_.examples()) {}
+        evidence_(sampler_.parameters().uniform_share) {}
+
+  static double mean_of(std::span<const float> scores) noexcept {
+    return detail::lane_sum(scores, [](float s) { return static_cast<double>(s); }) /
+           static_cast<double>(scores.size());
+  }
 
   nadaraya_watson_sampler<Family> sampler_;
   std::vector<entry> memory_;
@@ -270,6 +292,7 @@ class hybrid_sampler {
   std::uint32_t clock_ = 0;  // examples drawn, modulo 2^32
   detail::age_evidence evidence_;
   std::vector<claim> told_;  // of the draw under way
+  double mean_ = 0;          // of the sketch's predictions in it
 };
 
 hybrid_sampler(matrix_view<const float>, std::span<const label_t>, hybrid_params, seed)
