@@ -3,7 +3,8 @@
 // What batch samplers cost: each stage of a Nadaraya-Watson draw a candidate, each sampler a batch,
 // and the share of training time they take beside the bar.
 //
-// Names: stage/<stage>/<data>, step/<sampler>/<data>/h<width>, build/<data>, flat/n<examples>.
+// Names: stage/<stage>/<data>, step/<sampler>/<data>/h<width>, rival/<sampler>, build/<data>,
+// flat/n<examples>.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -23,8 +24,13 @@
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
 #include "skim/sample/class_stratified.hpp"
+#include "skim/sample/gradient_norm.hpp"
+#include "skim/sample/hybrid.hpp"
+#include "skim/sample/infobatch.hpp"
 #include "skim/sample/nadaraya_watson.hpp"
+#include "skim/sample/rank.hpp"
 #include "skim/sample/score_table.hpp"
+#include "skim/sample/selective_backprop.hpp"
 #include "skim/sample/uniform.hpp"
 #include "support/limits.hpp"
 
@@ -537,6 +543,53 @@ void one_stage(benchmark::State& state, stage kind, shape s) {
   state.counters["ns/candidate"] = 1e9 * share * median(times) / static_cast<double>(candidates);
 }
 
+/// Draw and observe of a sampler alone, an example drawn: no network between the calls, and no forward
+/// pass where it asks for scores, so a lower limit of what it costs.
+template <class Make>
+void rival(benchmark::State& state, Make make) {
+  constexpr std::size_t n = 60'000, turn = 128;
+  auto sampler = make(n);
+  skim::random_engine g(skim::seed{4});
+  std::vector<float> scores, proposed_scores;
+  const auto score = [&](std::size_t count, std::vector<float>& out) {
+    out.resize(count);
+    for (float& s : out) s = 0.05f + (g() % 10 == 0 ? 0.8f : 0.1f) * skim::uniform_float(g);
+  };
+  double spent = 0;
+  std::size_t proposed = 0;
+  const auto step = [&] {
+    score(batch, scores);
+    if constexpr (skim::scoring_batch_sampler<decltype(sampler)>) {
+      const double start = seconds_now();
+      const std::size_t wanted = sampler.propose(batch).size();
+      const double pause = seconds_now();
+      score(wanted, proposed_scores);
+      const double again = seconds_now();
+      const auto b = sampler.draw(batch, proposed_scores);
+      sampler.observe(b.ids, scores);
+      spent += seconds_now() - again + pause - start;
+      proposed += wanted;
+    } else {
+      const double start = seconds_now();
+      const auto b = sampler.draw(batch);
+      sampler.observe(b.ids, scores);
+      spent += seconds_now() - start;
+    }
+  };
+  for (std::size_t i = 0; i < n / batch + 2; ++i) step();  // every example has a score
+  proposed = 0;
+  std::vector<double> times;
+  for (auto _ : state) {
+    spent = 0;
+    for (std::size_t i = 0; i < turn; ++i) step();
+    times.push_back(1e9 * spent / (turn * batch));
+    state.SetIterationTime(spent / turn);
+  }
+  state.counters["ns/example"] = median(times);
+  state.counters["proposed/example"] =
+      static_cast<double>(proposed) / (static_cast<double>(state.iterations()) * turn * batch);
+}
+
 /// Construction of the catalogue sampler: it counts as training time.
 void build(benchmark::State& state, shape s) {
   const data_set& d = data_of(s);
@@ -625,6 +678,31 @@ const int registered = [] {
       }
     }
   }
+  const auto add_rival = [&](const std::string& name, auto make) {
+    add(concat("rival/", name), [=](benchmark::State& state) {
+      rival(state, make);
+    })->Iterations(15);
+  };
+  const skim::seed s{7};
+  add_rival("uniform", [=](std::size_t n) { return skim::uniform_sampler(n, s); });
+  add_rival("score_table", [=](std::size_t n) { return skim::score_table_sampler(n, {}, s); });
+  add_rival("infobatch", [=](std::size_t n) { return skim::infobatch_sampler(n, {}, s); });
+  add_rival("rank", [=](std::size_t n) { return skim::rank_sampler(n, {}, s); });
+  add_rival("gradient_norm_open",
+            [=](std::size_t n) { return skim::gradient_norm_sampler(n, {.threshold = 0}, s); });
+  add_rival("gradient_norm_closed",
+            [=](std::size_t n) { return skim::gradient_norm_sampler(n, {.threshold = 1e9}, s); });
+  add_rival("selective_backprop",
+            [=](std::size_t n) { return skim::selective_backprop_sampler(n, {}, s); });
+  const auto open_params = sketch_params(skim::gate_mode::open);
+  add_rival("nadaraya_watson_open", [=](std::size_t) {
+    const data_set& d = data_of(shape::image784);
+    return skim::nadaraya_watson_sampler(d.dense(), d.labels(), open_params, s);
+  });
+  add_rival("hybrid_open", [=](std::size_t) {
+    const data_set& d = data_of(shape::image784);
+    return skim::hybrid_sampler(d.dense(), d.labels(), {.sketch = open_params}, s);
+  });
   for (const std::size_t n :
        {std::size_t{10'000}, std::size_t{100'000}, std::size_t{1'000'000}, std::size_t{10'000'000}})
     add(concat("flat/n", n), [=](benchmark::State& state) { flat(state, n); })->Iterations(20);

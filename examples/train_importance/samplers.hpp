@@ -18,6 +18,7 @@
 #include "skim/sample/class_stratified.hpp"
 #include "skim/sample/gate.hpp"
 #include "skim/sample/gradient_norm.hpp"
+#include "skim/sample/hybrid.hpp"
 #include "skim/sample/infobatch.hpp"
 #include "skim/sample/nadaraya_watson.hpp"
 #include "skim/sample/rank.hpp"
@@ -157,6 +158,12 @@ template <class S>
     return data.is_sparse()
                ? erase_type(skim::nadaraya_watson_sampler(data.sparse_view(), data.labels, p, s))
                : erase_type(skim::nadaraya_watson_sampler(data.dense_view(), data.labels, p, s));
+  }
+  if (name == "hybrid") {
+    const skim::hybrid_params p{.sketch = sketch_params(settings)};
+    return data.is_sparse()
+               ? erase_type(skim::hybrid_sampler(data.sparse_view(), data.labels, p, s))
+               : erase_type(skim::hybrid_sampler(data.dense_view(), data.labels, p, s));
   }
   return erase_type(skim::uniform_sampler(data.rows, s));
 }

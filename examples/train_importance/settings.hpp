@@ -17,9 +17,9 @@
 namespace skim_examples {
 
 /// Names for --sampler. Those that remember examples need ids that come back: they have no stream form.
-inline constexpr std::array<std::string_view, 9> catalogue_samplers{
+inline constexpr std::array<std::string_view, 10> catalogue_samplers{
     "uniform",   "class-stratified",   "loss-table", "nadaraya-watson", "gradient-norm",
-    "infobatch", "selective-backprop", "rank",       "class-balanced"};
+    "infobatch", "selective-backprop", "rank",       "class-balanced",  "hybrid"};
 inline constexpr std::array<std::string_view, 7> stream_samplers{
     "uniform", "class-stratified", "nadaraya-watson", "gradient-norm", "selective-backprop",
     "rank",    "class-balanced"};

@@ -64,7 +64,7 @@ _importance("a flag mistyped" RESULT 2 MATCHES "did you mean --sampler" ARGS --s
 _importance("a sampler there is not" RESULT 2
   MATCHES "got 'entropy', wanted one of uniform, class-stratified, loss-table, nadaraya-watson"
   ARGS --sampler entropy)
-foreach(_memory IN ITEMS loss-table infobatch)
+foreach(_memory IN ITEMS loss-table infobatch hybrid)
   _importance("${_memory} for a stream" RESULT 2
     MATCHES "got ${_memory} for a stream, wanted among uniform, class-stratified, nadaraya-watson"
     ARGS ${_classes} --stream --sampler uniform,${_memory})
@@ -76,7 +76,7 @@ _importance("classes of numbers" RESULT 2
 _importance("class-balanced draws of numbers" RESULT 2 MATCHES "got class-balanced for numbers as labels"
   ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --task regression ${_quick}
     --sampler class-balanced)
-foreach(_rival IN ITEMS gradient-norm infobatch selective-backprop rank class-balanced)
+foreach(_rival IN ITEMS gradient-norm infobatch selective-backprop rank class-balanced hybrid)
   _importance("${_rival}" MATCHES "${_rival}"
     ARGS ${_files} --epochs 3 --seeds 1 --batch 8 --hidden 8 --sampler uniform,${_rival})
 endforeach()

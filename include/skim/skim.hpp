@@ -36,6 +36,7 @@
 #include "skim/sample/error_diffusion.hpp"
 #include "skim/sample/gate.hpp"
 #include "skim/sample/gradient_norm.hpp"
+#include "skim/sample/hybrid.hpp"
 #include "skim/sample/infobatch.hpp"
 #include "skim/sample/nadaraya_watson.hpp"
 #include "skim/sample/rank.hpp"

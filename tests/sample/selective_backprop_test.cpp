@@ -61,19 +61,19 @@ TEST_CASE("recent_scores is a sliding window with exact percentiles", "[unit]") 
   skim::random_engine g(skim::seed{5});
   skim::detail::recent_scores recent(40);
   std::deque<float> reference;
-  for (int block = 0; block < 60; ++block) {
-    std::vector<float> fresh(skim::uniform_below(g, 70));
+  for (int block = 0; block < 200; ++block) {
+    std::vector<float> fresh(skim::uniform_below(g, 70));  // some longer than the window
     for (float& x : fresh) x = static_cast<float>(skim::uniform_below(g, 25));  // many ties
-    recent.insert(fresh);
+    std::vector<double> percentiles(fresh.size());
+    recent.insert(fresh, percentiles);
     reference.insert(reference.end(), fresh.begin(), fresh.end());
-    while (reference.size() > 40) reference.pop_front();
+    while (reference.size() > std::max<std::size_t>(40, fresh.size())) reference.pop_front();
     REQUIRE(recent.size() == reference.size());
-    if (reference.empty()) continue;
-    for (float x = 0; x < 26; x += 0.5f) {
-      const auto below =
-          std::count_if(reference.begin(), reference.end(), [&](float y) { return y <= x; });
-      REQUIRE(recent.percentile(x) ==
-              static_cast<double>(below) / static_cast<double>(reference.size()));
+    for (std::size_t i = 0; i < fresh.size(); ++i) {
+      const auto not_above =
+          std::count_if(reference.begin(), reference.end(), [&](float y) { return y <= fresh[i]; });
+      REQUIRE(percentiles[i] ==
+              static_cast<double>(not_above) / static_cast<double>(reference.size()));
     }
   }
 }

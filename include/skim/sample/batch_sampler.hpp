@@ -36,7 +36,7 @@ struct drawn_batch {
 /// |residual|. A sampler that needs no scores accepts and ignores them.
 ///
 /// Models: uniform_sampler, class_stratified_sampler, score_table_sampler, nadaraya_watson_sampler,
-/// infobatch_sampler, rank_sampler.
+/// infobatch_sampler, rank_sampler, hybrid_sampler.
 template <class S>
 concept batch_sampler = requires(S& s, const S& constant, std::size_t n, std::span<const id_t> ids,
                                  std::span<const float> scores, writer& out, reader& in) {

@@ -26,8 +26,8 @@ enum class gate_mode : std::uint8_t {
 /// When a sampling_gate opens and closes. Steps are batches.
 struct gate_params {
   gate_mode mode = gate_mode::automatic;
-  double open_lift = 0.40;          ///< lift that a trial must show
-  double keep_lift = 0.35;          ///< lift below which an open gate closes
+  double open_lift = 0.40;          ///< lift that a trial must show, up to its standard error
+  double keep_lift = 0.35;          ///< the same for an open gate that has shown it
   std::size_t trial = 60;           ///< steps of a trial, before it can fail
   std::size_t window = 80;          ///< steps of evidence that a check looks at
   std::size_t check_interval = 20;  ///< steps between checks
@@ -35,31 +35,39 @@ struct gate_params {
   double retry_growth = 2;          ///< each failed trial multiplies the wait by this
 };
 
+/// A share of the score mass.
+struct lift_estimate {
+  double share = 0.1;
+  double standard_error = 0;  ///< from the rows that carry the mass, as if each were drawn by it
+};
+
 /// Lift of predicted over true scores: the share of the true score mass that the tenth of the
 /// population with the highest predictions holds. 0.1 for a useless prediction, 1 if all mass is
 /// there. Of scores over themselves: how concentrated they are.
 ///
-/// Ties at the border count in proportion. Returns 0.1 if there is no mass.
+/// Ties at the border count in proportion. The share is 0.1 if there is no mass.
 ///
 /// Shape:   all (n); weights are how much of the population each row stands for, or empty for equal
 ///          ones; order holds 0..n-1 in any order and is reordered.
 /// Cost:    O(n): a selection by halves.
-[[nodiscard]] inline double top_tenth_lift(std::span<const float> predicted,
-                                           std::span<const float> observed,
-                                           std::span<const float> weights,
-                                           std::span<id_t> order) noexcept {
+[[nodiscard]] inline lift_estimate top_tenth_lift(std::span<const float> predicted,
+                                                  std::span<const float> observed,
+                                                  std::span<const float> weights,
+                                                  std::span<id_t> order) noexcept {
   const std::size_t n = predicted.size();
   SKIM_EXPECTS(observed.size() == n && order.size() == n);
   SKIM_EXPECTS(weights.empty() || weights.size() == n);
   const auto weight = [&](id_t i) {
     return weights.empty() ? 1.0 : static_cast<double>(weights[i]);
   };
-  double population = 0, total = 0;
+  double population = 0, total = 0, squares = 0;
   for (id_t i = 0; i < n; ++i) {
+    const double mass = weight(i) * static_cast<double>(observed[i]);
     population += weight(i);
-    total += weight(i) * static_cast<double>(observed[i]);
+    total += mass;
+    squares += mass * mass;
   }
-  if (!(total > 0)) return 0.1;
+  if (!(total > 0)) return {};
   const double tenth = population / 10;
   // The row at which the rows from the highest prediction down have the weight of a tenth.
   std::size_t first = 0, last = n;
@@ -89,7 +97,9 @@ struct gate_params {
       weight_tied += weight(i);
     }
   }
-  return (above + tied * std::clamp((tenth - weight_above) / weight_tied, 0.0, 1.0)) / total;
+  const double part = std::clamp((tenth - weight_above) / weight_tied, 0.0, 1.0);
+  const double share = std::clamp((above + part * tied) / total, 0.0, 1.0);
+  return {share, std::sqrt(share * (1 - share) * squares) / total};
 }
 
 namespace detail {
@@ -255,12 +265,13 @@ class sampling_gate {
   void check() {
     order_.resize(predicted_.size());
     for (std::size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<id_t>(i);
-    lift_ = top_tenth_lift(predicted_, observed_, weights_, order_);
-    concentration_ = top_tenth_lift(observed_, observed_, weights_, order_);
+    const lift_estimate lift = top_tenth_lift(predicted_, observed_, weights_, order_);
+    lift_ = lift.share;
+    concentration_ = top_tenth_lift(observed_, observed_, weights_, order_).share;
     ++checks_;
     if (phase_steps_ < params_.trial) return;
-    if (params_.mode == gate_mode::open ||
-        lift_ >= (proven_ ? params_.keep_lift : params_.open_lift)) {
+    const double wanted = proven_ ? params_.keep_lift : params_.open_lift;
+    if (params_.mode == gate_mode::open || lift.share + lift.standard_error >= wanted) {
       proven_ = true;
       return;
     }

@@ -64,7 +64,20 @@ struct nadaraya_watson_sampler_params {
   gate_params gate = {};
 };
 
+/// The candidates that a batch is chosen among.
+struct candidate_pool {
+  std::span<const id_t> ids;
+  std::span<const float>
+      weights;                 ///< how much of the population each stands for; empty: all the same
+  std::span<const id_t> even;  ///< positions in ids that are drawn whatever their scores
+};
+
 namespace detail {
+
+/// Leaves predicted scores as they are.
+struct as_predicted {
+  void operator()(const candidate_pool&, std::span<float>) const noexcept {}
+};
 
 [[nodiscard]] inline bool is_possible(const nadaraya_watson_sampler_params& p) noexcept {
   return p.pool > 0 && p.refresh > 0 && p.fit_rows > 0 && p.half_life > 0 && p.bits <= 16 &&
@@ -168,15 +181,24 @@ class sketch_selector {
   ///
   /// Some rows are taken evenly, the others are included with probability pi ~ pool weight *
   /// score^gamma, capped at 1. All weigh by the mixture of both (balance heuristic). The pool comes
-  /// class by class, so that systematic draws are stratified by class.
+  /// class by class, so that systematic draws are stratified by class. Scores are those that `adjust`
+  /// leaves of the sketch's.
+  template <class Adjust>
   void select(const codes_view& of, std::span<const id_t> rows, std::span<const float> pool_weights,
-              batch_buffer& drawn, std::size_t batch) {
+              batch_buffer& drawn, std::size_t batch, Adjust adjust) {
     current_ = phase::sampling;
     const std::size_t candidates = rows.size();
     const std::size_t even = uniform_rows(batch, params_.uniform_share);
     predicted_.resize(candidates);
     inclusion_.resize(candidates);
+    drawn.resize(batch);
+    const double spacing = static_cast<double>(candidates) / static_cast<double>(even);
+    const double start = uniform(engine_);
+    for (std::size_t i = 0; i < even; ++i)
+      drawn.ids[i] = static_cast<id_t>((static_cast<double>(i) + start) * spacing);
     scores_->query_codes(of, rows, std::span<float>(predicted_));
+    adjust(candidate_pool{rows, pool_weights, std::span(drawn.ids).first(even)},
+           std::span<float>(predicted_));
     std::span<const float> rates = predicted_;
     if (params_.exponent != 1 || !pool_weights.empty()) {
       rates_.assign(predicted_.begin(), predicted_.end());
@@ -185,11 +207,6 @@ class sketch_selector {
       for (std::size_t i = 0; i < pool_weights.size(); ++i) rates_[i] *= pool_weights[i];
       rates = rates_;
     }
-    drawn.resize(batch);
-    const double spacing = static_cast<double>(candidates) / static_cast<double>(even);
-    const double start = uniform(engine_);
-    for (std::size_t i = 0; i < even; ++i)
-      drawn.ids[i] = static_cast<id_t>((static_cast<double>(i) + start) * spacing);
     const std::size_t sampled = batch - even;
     if (sampled > 0) {
       // The floor only keeps probabilities positive where a sketch predicts zeros.
@@ -581,13 +598,18 @@ class nadaraya_watson_sampler {
       : nadaraya_watson_sampler(std::move(family), as_view(features), labels, p, random_engine(s)) {
   }
 
-  [[nodiscard]] drawn_batch draw(std::size_t batch) {
+  [[nodiscard]] drawn_batch draw(std::size_t batch) { return draw(batch, detail::as_predicted{}); }
+
+  /// Where the batch is sampled, adjust(pool, scores) may replace the scores predicted for the
+  /// candidates of the pool by better ones, finite and >= 0. Weights are exact whatever it does.
+  template <class Adjust>
+  [[nodiscard]] drawn_batch draw(std::size_t batch, Adjust adjust) {
     detail::check_batch_size("nadaraya_watson_sampler::draw", batch, largest_batch());
     if (selector_.next() == selector_type::phase::sampling) {
       pool_.resize(batch * selector_.params().pool);
       pool_weights_.resize(pool_.size());
       pool_strata_.take(pool_, pool_weights_, engine_);
-      selector_.select(store_.view(), pool_, pool_weights_, drawn_, batch);
+      selector_.select(store_.view(), pool_, pool_weights_, drawn_, batch, adjust);
       for (id_t& id : drawn_.ids) id = pool_[id];
     } else {
       drawn_.resize(batch);
@@ -668,6 +690,7 @@ class nadaraya_watson_sampler {
   }
 
   [[nodiscard]] std::size_t examples() const noexcept { return strata_.examples(); }
+  [[nodiscard]] const params& parameters() const noexcept { return selector_.params(); }
   /// Exponent of the next batch's weights.
   [[nodiscard]] double beta() const noexcept { return selector_.beta(); }
   [[nodiscard]] const sampling_gate& gate() const noexcept { return selector_.gate(); }
@@ -826,7 +849,8 @@ class nadaraya_watson_stream_sampler {
     if (next != selector_type::phase::closed) hash(block);
     if (next == selector_type::phase::sampling) {
       while (rows_.size() < block.rows()) rows_.push_back(static_cast<id_t>(rows_.size()));
-      selector_->select(store_.view(), std::span(rows_).first(block.rows()), {}, drawn_, batch);
+      selector_->select(store_.view(), std::span(rows_).first(block.rows()), {}, drawn_, batch,
+                        detail::as_predicted{});
     } else {
       drawn_.resize(batch);
       for (std::size_t i = 0; i < batch; ++i) drawn_.ids[i] = static_cast<id_t>(i);

@@ -23,8 +23,10 @@ namespace skim::inline v0 {
 
 /// Settings of the selective backprop samplers.
 struct selective_backprop_params {
-  double exponent = 2;         ///< beta of the paper; about 1 / (exponent + 1) of all are kept
-  std::size_t history = 1024;  ///< recent scores that percentiles are taken among
+  double exponent = 2;  ///< beta of the paper; about 1 / (exponent + 1) of all are kept
+  std::size_t history =
+      1024;  ///< recent scores that percentiles are taken among, or all candidates
+             ///< of a batch if they are more
 };
 
 namespace detail {
@@ -59,11 +61,12 @@ class selective_backprop_selector {
   /// than `least`, all probabilities count as larger by one factor, which makes just so many.
   /// Pre: least <= scores.size().
   [[nodiscard]] std::span<const id_t> choose(std::span<const float> scores, std::size_t least) {
-    recent_.insert(scores);
+    percentiles_.resize(scores.size());
+    recent_.insert(scores, percentiles_);
     kept_.clear();
     spare_.clear();
     for (std::size_t i = 0; i < scores.size(); ++i) {
-      const double keep = std::pow(recent_.percentile(scores[i]), exponent_);
+      const double keep = std::pow(percentiles_[i], exponent_);
       const double coin = uniform(engine_);
       if (coin < keep)
         kept_.push_back(static_cast<id_t>(i));
@@ -113,6 +116,7 @@ class selective_backprop_selector {
   double exponent_ = 2;
   recent_scores recent_;
   random_engine engine_;
+  std::vector<double> percentiles_;
   std::vector<id_t> kept_;
   std::vector<spare> spare_;
 };
@@ -127,9 +131,9 @@ class selective_backprop_selector {
 /// probabilities are raised by one factor. What a batch leaves over goes into the next.
 ///
 /// Shape:   n examples; a batch may be larger than n.
-/// Memory:  4 n bytes, 24 a score of the history, about 24 a candidate.
-/// Cost:    exponent + 1 candidates scored for each example drawn, O(log candidates + log history)
-///          each, and a pass over the history a draw; nothing grows with n.
+/// Memory:  4 n bytes, 16 a score of the history, about 64 a candidate.
+/// Cost:    exponent + 1 candidates scored for each example drawn, O(log candidates) each, and two
+///          passes over the history a draw; nothing grows with n.
 /// Error:   biased by design: there are no importance weights, hard examples count more. Inclusion
 ///          probabilities are the percentiles' powers.
 /// Threads: none.
@@ -225,9 +229,9 @@ class selective_backprop_sampler {
 /// a batch, the last of the block, passes by; where too few are, all probabilities are raised by one factor.
 ///
 /// Shape:   blocks of candidates(batch) rows; features and labels are not looked at.
-/// Memory:  24 bytes a score of the history, about 24 a candidate.
-/// Cost:    O(log candidates + log history) a candidate besides its forward pass, and a pass over
-///          the history a batch.
+/// Memory:  16 bytes a score of the history, about 64 a candidate.
+/// Cost:    O(log candidates) a candidate besides its forward pass, and two passes over the history
+///          a batch.
 /// Error:   biased by design: there are no importance weights.
 /// Threads: none.
 /// Seeds:   as selective_backprop_sampler.

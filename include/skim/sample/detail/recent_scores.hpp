@@ -4,7 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,39 +15,45 @@
 
 namespace skim::inline v0::detail {
 
-/// Sliding window over scores. Blocks are merged in, so that an insertion costs O(log block) and an
-/// O(capacity) pass a block, and a percentile a binary search.
+/// Sliding window over scores, which come in blocks: the last `capacity`, or the last block if that is
+/// longer.
+///
+/// Cost: O(log block) a score and two passes over the window a block, none with branches that go either
+/// way.
 class recent_scores {
  public:
   recent_scores() = default;
-  /// Pre: capacity > 0.
+  /// Pre: 0 < capacity < 2^31.
   explicit recent_scores(std::size_t capacity) : capacity_(capacity) {}
 
-  /// Adds scores, oldest first, and forgets all but the last `capacity`. Pre: finite, >= 0.
-  void insert(std::span<const float> scores) {
-    scores = scores.last(std::min(scores.size(), capacity_));
-    fresh_.clear();
-    for (std::size_t i = 0; i < scores.size(); ++i)
-      fresh_.push_back({scores[i], static_cast<std::uint32_t>(scores.size() - 1 - i)});
-    std::sort(fresh_.begin(), fresh_.end(), less);
-    const auto count = static_cast<std::uint32_t>(scores.size());
+  /// Adds scores, oldest first, and tells of each what share of the window is not above it.
+  /// Pre: finite, >= 0; fewer than 2^32; as many percentiles.
+  void insert(std::span<const float> scores, std::span<double> percentiles) {
+    SKIM_EXPECTS(scores.size() == percentiles.size());
+    const std::size_t count = scores.size();
+    fresh_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) fresh_[i] = key_of(scores[i], count - 1 - i);
+    std::sort(fresh_.begin(), fresh_.end());
     std::size_t kept = 0;
-    for (entry e : sorted_) {
-      e.age += count;
-      if (e.age < capacity_) sorted_[kept++] = e;
+    for (const std::uint64_t key : sorted_) {
+      sorted_[kept] = key + count;
+      kept += age_of(key) + count < capacity_ ? 1U : 0U;
     }
     sorted_.resize(kept);
-    merged_.resize(kept + fresh_.size());
-    std::merge(sorted_.begin(), sorted_.end(), fresh_.begin(), fresh_.end(), merged_.begin(), less);
+    merge();
+    // Of equal scores the last one has them all not above it.
+    std::size_t not_above = merged_.size();
+    for (std::size_t i = count; i-- > 0;) {
+      const bool ties = i + 1 < count && score_of(fresh_[i]) == score_of(fresh_[i + 1]);
+      if (!ties) {
+        not_above = place_[i] + 1;
+        while (not_above < merged_.size() && score_of(merged_[not_above]) == score_of(fresh_[i]))
+          ++not_above;
+      }
+      percentiles[count - 1 - age_of(fresh_[i])] =
+          static_cast<double>(not_above) / static_cast<double>(merged_.size());
+    }
     sorted_.swap(merged_);
-  }
-
-  /// Share of the window that is not above the score. Pre: size() > 0.
-  [[nodiscard]] double percentile(float score) const noexcept {
-    SKIM_EXPECTS(!sorted_.empty());
-    const auto above = std::upper_bound(sorted_.begin(), sorted_.end(), score,
-                                        [](float s, const entry& e) { return s < e.score; });
-    return static_cast<double>(above - sorted_.begin()) / static_cast<double>(sorted_.size());
   }
 
   [[nodiscard]] std::size_t size() const noexcept { return sorted_.size(); }
@@ -56,45 +62,54 @@ class recent_scores {
   void save(writer& out) const {
     out.begin_frame("recent_scores");
     out.put(static_cast<std::uint64_t>(capacity_));
-    out.put(static_cast<std::uint64_t>(sorted_.size()));
-    for (const entry& e : sorted_) {
-      out.put(e.score);
-      out.put(e.age);
-    }
+    out.put(std::span(sorted_));
     out.end_frame();
   }
   [[nodiscard]] static recent_scores load(reader& in) {
     in.begin_frame("recent_scores");
     recent_scores r;
     r.capacity_ = static_cast<std::size_t>(in.get<std::uint64_t>());
-    const auto size = in.get<std::uint64_t>();
-    if (r.capacity_ == 0 || size > r.capacity_ || size > in.remaining() / sizeof(entry))
-      in.fail("holds ", size, " of ", r.capacity_, " recent scores");
-    for (std::uint64_t i = 0; i < size; ++i) {
-      entry e;
-      e.score = in.get<float>();
-      e.age = in.get<std::uint32_t>();
-      if (!(e.score >= 0 && std::isfinite(e.score)) || e.age >= size ||
-          (i > 0 && less(e, r.sorted_.back())))
+    r.sorted_ = in.get_vector<std::uint64_t>();
+    if (r.capacity_ == 0 || r.capacity_ >= std::size_t{1} << 31)
+      in.fail("holds a window of ", r.capacity_, " scores");
+    for (std::size_t i = 0; i < r.sorted_.size(); ++i)
+      if (score_of(r.sorted_[i]) >= infinity || (i > 0 && r.sorted_[i] <= r.sorted_[i - 1]))
         in.fail("holds recent scores that are none or out of order");
-      r.sorted_.push_back(e);
-    }
     in.end_frame();
     return r;
   }
 
  private:
-  struct entry {
-    float score = 0;
-    std::uint32_t age = 0;  // scores that came later
-  };
-  // Of equal scores the younger first, so that the order is one.
-  static bool less(const entry& a, const entry& b) noexcept {
-    return a.score != b.score ? a.score < b.score : a.age < b.age;
+  // A key is a score and how many came later: the bits of floats >= 0 are in the order of their values.
+  static constexpr std::uint64_t infinity = 0x7f800000;
+  static std::uint64_t key_of(float score, std::size_t age) noexcept {
+    return std::uint64_t{std::bit_cast<std::uint32_t>(score + 0.0f)} << 32 | age;
+  }
+  static std::uint64_t score_of(std::uint64_t key) noexcept { return key >> 32; }
+  static std::size_t age_of(std::uint64_t key) noexcept { return key & 0xffffffffU; }
+
+  // Into merged_, with the places that the fresh keys take there.
+  void merge() {
+    merged_.resize(sorted_.size() + fresh_.size());
+    place_.resize(fresh_.size());
+    std::size_t old = 0, young = 0, at = 0;
+    for (; old < sorted_.size() && young < fresh_.size(); ++at) {
+      const bool older = sorted_[old] < fresh_[young];
+      place_[young] = at;  // overwritten until it is so
+      merged_[at] = older ? sorted_[old] : fresh_[young];
+      old += older ? 1U : 0U;
+      young += older ? 0U : 1U;
+    }
+    for (; young < fresh_.size(); ++young, ++at) {
+      place_[young] = at;
+      merged_[at] = fresh_[young];
+    }
+    for (; old < sorted_.size(); ++old, ++at) merged_[at] = sorted_[old];
   }
 
   std::size_t capacity_ = 1;
-  std::vector<entry> sorted_, fresh_, merged_;
+  std::vector<std::uint64_t> sorted_, fresh_, merged_;
+  std::vector<std::size_t> place_;
 };
 
 }  // namespace skim::inline v0::detail
