@@ -254,13 +254,20 @@ class reference_curve {
     if (curve.is_beyond(mean(own))) out.is = time_ratio::kind::at_least;
     if (curve.is_before(mean(own))) out.is = time_ratio::kind::at_most;
     if (own.size() == 1) return out;
-    const std::vector<double> values = seeds_.resample([&](std::span<const std::size_t> chosen) {
-      const auto of = [&](const std::vector<double>& costs) { return mean_of(costs, chosen); };
-      const budget_curve resampled = curve_of(of);
-      if (resampled.is_beyond(of(own))) return std::numeric_limits<double>::infinity();
-      return resampled.is_before(of(own)) ? 0 : resampled.budget_for(of(own)) / seconds;
-    });
-    out.likely = middle_of(values);
+    // Of a draw whose quality the reference does not reach, the ends know a bound each.
+    enum class end { least, most };
+    const auto values = [&](end which) {
+      return seeds_.resample([&, which](std::span<const std::size_t> chosen) {
+        const auto of = [&](const std::vector<double>& costs) { return mean_of(costs, chosen); };
+        const budget_curve resampled = curve_of(of);
+        const double cost = of(own);
+        if (which == end::most && resampled.is_beyond(cost))
+          return std::numeric_limits<double>::infinity();
+        if (which == end::least && resampled.is_before(cost)) return 0.0;
+        return resampled.budget_for(cost) / seconds;
+      });
+    };
+    out.likely = interval{middle_of(values(end::least)).least, middle_of(values(end::most)).most};
     return out;
   }
 
