@@ -121,7 +121,7 @@ void check_samplers(const importance_settings& s, const List& fitting, const std
 void settle_samplers(importance_settings& s, const given_options& given, const problem& p) {
   std::vector<std::string> fitting(catalogue_samplers.begin(), catalogue_samplers.end());
   if (s.stream) fitting.assign(stream_samplers.begin(), stream_samplers.end());
-  if (p.is_regression()) std::erase(fitting, "class-stratified");
+  if (p.is_regression()) std::erase_if(fitting, needs_classes);
   if (s.samplers.empty()) s.samplers = fitting;
   check_samplers(s, fitting, p.is_regression() ? "numbers as labels" : "classes");
   std::erase_if(s.references, [&](const std::string& name) {

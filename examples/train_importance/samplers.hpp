@@ -9,14 +9,19 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "data/dataset.hpp"
 #include "skim/core/random.hpp"
 #include "skim/sample/batch_sampler.hpp"
 #include "skim/sample/class_stratified.hpp"
 #include "skim/sample/gate.hpp"
+#include "skim/sample/gradient_norm.hpp"
+#include "skim/sample/infobatch.hpp"
 #include "skim/sample/nadaraya_watson.hpp"
+#include "skim/sample/rank.hpp"
 #include "skim/sample/score_table.hpp"
+#include "skim/sample/selective_backprop.hpp"
 #include "skim/sample/uniform.hpp"
 #include "train_importance/settings.hpp"
 
@@ -28,10 +33,19 @@ class any_sampler {
   virtual ~any_sampler() = default;
   /// Examples of the stream to offer for the next batch; 0 for a catalogue.
   [[nodiscard]] virtual std::size_t candidates(std::size_t batch) const = 0;
-  virtual skim::drawn_batch draw(const skim::stream_block& block, std::size_t batch) = 0;
+  /// Examples, or rows of the block, whose scores the next draw wants to know; mostly none.
+  virtual std::span<const skim::id_t> propose(const skim::stream_block& block,
+                                              std::size_t batch) = 0;
+  virtual skim::drawn_batch draw(const skim::stream_block& block, std::size_t batch,
+                                 std::span<const float> scores) = 0;
   virtual void observe(std::span<const skim::id_t> ids, std::span<const float> scores) = 0;
+  /// Told when the last eighth of a run begins.
+  virtual void anneal() = 0;
   [[nodiscard]] virtual const skim::sampling_gate* gate() const = 0;
 };
+
+template <class S>
+concept any_stream_sampler = skim::stream_sampler<S> || skim::scoring_stream_sampler<S>;
 
 template <class S>
 class sampler_model final : public any_sampler {
@@ -39,20 +53,39 @@ class sampler_model final : public any_sampler {
   explicit sampler_model(S sampler) : sampler_(std::move(sampler)) {}
 
   [[nodiscard]] std::size_t candidates([[maybe_unused]] std::size_t batch) const override {
-    if constexpr (skim::stream_sampler<S>)
+    if constexpr (any_stream_sampler<S>)
       return sampler_.candidates(batch);
     else
       return 0;
   }
-  skim::drawn_batch draw([[maybe_unused]] const skim::stream_block& block,
-                         std::size_t batch) override {
-    if constexpr (skim::stream_sampler<S>)
+  std::span<const skim::id_t> propose([[maybe_unused]] const skim::stream_block& block,
+                                      [[maybe_unused]] std::size_t batch) override {
+    if constexpr (skim::scoring_batch_sampler<S>) {
+      return sampler_.propose(batch);
+    } else if constexpr (skim::scoring_stream_sampler<S>) {
+      if (!sampler_.wants_scores()) return {};
+      while (rows_.size() < block.rows()) rows_.push_back(static_cast<skim::id_t>(rows_.size()));
+      return std::span(rows_).first(block.rows());
+    } else {
+      return {};
+    }
+  }
+  skim::drawn_batch draw([[maybe_unused]] const skim::stream_block& block, std::size_t batch,
+                         [[maybe_unused]] std::span<const float> scores) override {
+    if constexpr (skim::scoring_batch_sampler<S>)
+      return sampler_.draw(batch, scores);
+    else if constexpr (skim::scoring_stream_sampler<S>)
+      return sampler_.select(block, batch, scores);
+    else if constexpr (skim::stream_sampler<S>)
       return sampler_.select(block, batch);
     else
       return sampler_.draw(batch);
   }
   void observe(std::span<const skim::id_t> ids, std::span<const float> scores) override {
     sampler_.observe(ids, scores);
+  }
+  void anneal() override {
+    if constexpr (requires { sampler_.anneal(); }) sampler_.anneal();
   }
   [[nodiscard]] const skim::sampling_gate* gate() const override {
     if constexpr (requires { sampler_.gate(); })
@@ -63,6 +96,7 @@ class sampler_model final : public any_sampler {
 
  private:
   S sampler_;
+  std::vector<skim::id_t> rows_;  // 0, 1, 2, ...: all of a block
 };
 
 template <class S>
@@ -84,6 +118,14 @@ template <class S>
     std::string_view name, const dataset& data, const importance_settings& settings, skim::seed s) {
   if (name == "class-stratified")
     return erase_type(skim::class_stratified_sampler(data.labels, {}, s));
+  if (name == "class-balanced")
+    return erase_type(skim::class_stratified_sampler(data.labels, skim::class_balanced, s));
+  if (name == "gradient-norm")
+    return erase_type(skim::gradient_norm_sampler(data.rows, {.beta = settings.beta}, s));
+  if (name == "selective-backprop")
+    return erase_type(skim::selective_backprop_sampler(data.rows, {}, s));
+  if (name == "infobatch") return erase_type(skim::infobatch_sampler(data.rows, {}, s));
+  if (name == "rank") return erase_type(skim::rank_sampler(data.rows, {}, s));
   if (name == "loss-table")
     return erase_type(skim::score_table_sampler(data.rows, {.beta = settings.beta}, s));
   if (name == "nadaraya-watson") {
@@ -101,6 +143,16 @@ template <class S>
     std::string_view name, std::size_t classes, const importance_settings& settings, skim::seed s) {
   if (name == "class-stratified")
     return erase_type(skim::class_stratified_stream_sampler(classes, {.pool = settings.pool}, s));
+  if (name == "class-balanced") {
+    auto p = skim::class_balanced;
+    p.pool = settings.pool;
+    return erase_type(skim::class_stratified_stream_sampler(classes, p, s));
+  }
+  if (name == "gradient-norm")
+    return erase_type(skim::gradient_norm_stream_sampler({.beta = settings.beta}, s));
+  if (name == "selective-backprop")
+    return erase_type(skim::selective_backprop_stream_sampler({}, s));
+  if (name == "rank") return erase_type(skim::rank_stream_sampler({}, s));
   if (name == "nadaraya-watson") {
     auto p = sketch_params(settings);
     p.run =

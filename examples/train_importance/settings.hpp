@@ -16,11 +16,18 @@
 
 namespace skim_examples {
 
-/// Names for --sampler. The table needs ids that come back, so it has no stream form.
-inline constexpr std::array<std::string_view, 4> catalogue_samplers{
-    "uniform", "class-stratified", "loss-table", "nadaraya-watson"};
-inline constexpr std::array<std::string_view, 3> stream_samplers{"uniform", "class-stratified",
-                                                                 "nadaraya-watson"};
+/// Names for --sampler. Those that remember examples need ids that come back: they have no stream form.
+inline constexpr std::array<std::string_view, 9> catalogue_samplers{
+    "uniform",   "class-stratified",   "loss-table", "nadaraya-watson", "gradient-norm",
+    "infobatch", "selective-backprop", "rank",       "class-balanced"};
+inline constexpr std::array<std::string_view, 7> stream_samplers{
+    "uniform", "class-stratified", "nadaraya-watson", "gradient-norm", "selective-backprop",
+    "rank",    "class-balanced"};
+
+/// Whether a sampler draws by class.
+[[nodiscard]] constexpr bool needs_classes(std::string_view sampler) noexcept {
+  return sampler == "class-stratified" || sampler == "class-balanced";
+}
 
 /// Settings of a comparison of samplers, as its command line names them.
 struct importance_settings {

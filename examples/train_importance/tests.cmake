@@ -62,15 +62,28 @@ endif()
 
 _importance("a flag mistyped" RESULT 2 MATCHES "did you mean --sampler" ARGS --samplers uniform)
 _importance("a sampler there is not" RESULT 2
-  MATCHES "got 'gradient-norm', wanted one of uniform, class-stratified, loss-table, nadaraya-watson"
-  ARGS --sampler gradient-norm)
-_importance("a table for a stream" RESULT 2
-  MATCHES "got loss-table for a stream, wanted among uniform, class-stratified, nadaraya-watson"
-  ARGS ${_classes} --stream --sampler uniform,loss-table)
+  MATCHES "got 'entropy', wanted one of uniform, class-stratified, loss-table, nadaraya-watson"
+  ARGS --sampler entropy)
+foreach(_memory IN ITEMS loss-table infobatch)
+  _importance("${_memory} for a stream" RESULT 2
+    MATCHES "got ${_memory} for a stream, wanted among uniform, class-stratified, nadaraya-watson"
+    ARGS ${_classes} --stream --sampler uniform,${_memory})
+endforeach()
 _importance("classes of numbers" RESULT 2
   MATCHES "got class-stratified for numbers as labels, wanted among uniform, loss-table"
   ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --task regression ${_quick}
     --sampler class-stratified)
+_importance("class-balanced draws of numbers" RESULT 2 MATCHES "got class-balanced for numbers as labels"
+  ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --task regression ${_quick}
+    --sampler class-balanced)
+foreach(_rival IN ITEMS gradient-norm infobatch selective-backprop rank class-balanced)
+  _importance("${_rival}" MATCHES "${_rival}"
+    ARGS ${_files} --epochs 3 --seeds 1 --batch 8 --hidden 8 --sampler uniform,${_rival})
+endforeach()
+foreach(_rival IN ITEMS gradient-norm selective-backprop rank class-balanced)
+  _importance("${_rival} of a stream" MATCHES "${_rival}"
+    ARGS ${_files} --stream --seeds 1 --batch 8 --hidden 8 --sampler uniform,${_rival})
+endforeach()
 foreach(_bad IN ITEMS "--seeds 0" "--hidden 0" "--hidden 8,,8" "--batch 0" "--batch x" "--seconds 0"
     "--seconds -1" "--seconds inf" "--epochs 0" "--learning-rate nan" "--beta 2" "--pool 0"
     "--gate shut" "--task both" "--rare 10" "--rare -1" "--ladder 0" "--ladder 1,x" "--ladder 65"

@@ -30,8 +30,6 @@ class training_run {
         network_(network_params(p, settings), skim::seed{root_.child(0).at(0)}) {
     result_.plan = std::move(plan);
     residuals_.resize(settings.batch);
-    labels_.resize(settings.batch);
-    targets_.resize(settings.batch);
   }
 
   /// Runs to the end of the budget, or of the stream. `report` is told the part done, now and then.
@@ -47,9 +45,11 @@ class training_run {
     result_.construction_seconds = total_.seconds();
     if (problem_.stream) source_.emplace(problem_, skim::seed{root_.child(2).at(0)});
     const linear_decay rate({.rate = result_.plan.learning_rate, .budget = 1});
+    constexpr double annealed_from = 0.875;  // where InfoBatch goes back to all data
     std::size_t evaluated = 0;
     for (;;) {
       const double done = progress();
+      if (done >= annealed_from) sampler_->anneal();
       while (evaluated < settings_.evaluations &&
              done >= static_cast<double>(evaluated + 1) /
                          static_cast<double>(settings_.evaluations + 1)) {
@@ -105,7 +105,8 @@ class training_run {
     }
     const thread_stopwatch::scope counted(total_);
     sampling_.resume();
-    const skim::drawn_batch batch = sampler_->draw(offered, settings_.batch);
+    score(sampler_->propose(offered, settings_.batch));
+    const skim::drawn_batch batch = sampler_->draw(offered, settings_.batch, proposed_scores_);
     sampling_.pause();
     train(batch, learning_rate);
     sampling_.resume();
@@ -115,26 +116,38 @@ class training_run {
     return true;
   }
 
+  // A forward pass for a sampler that wants to know scores before it draws.
+  void score(std::span<const skim::id_t> ids) {
+    proposed_scores_.resize(ids.size());
+    if (ids.empty()) return;
+    example_scores scores;
+    scores.residual = proposed_scores_;
+    (void)finite([&] { return network_.evaluate(rows(ids), targets_of(ids), scores); });
+    result_.examples_seen += source_ ? 0 : ids.size();  // a stream's were counted when offered
+  }
+
   void train(const skim::drawn_batch& batch, double learning_rate) {
-    const bool regression = problem_.is_regression();
-    const std::span<const skim::label_t> all_labels =
-        source_ ? std::span<const skim::label_t>(block_.labels) : problem_.train.labels;
-    const std::span<const float> all_targets =
-        source_ ? std::span<const float>(block_.targets) : problem_.train_scaled;
-    if (regression)
-      gather(all_targets, batch.ids, std::span<float>(targets_));
-    else
-      gather(all_labels, batch.ids, std::span<skim::label_t>(labels_));
-    const batch_targets<float> targets =
-        regression ? batch_targets<float>(skim::matrix_view<const float>(
-                         std::span<const float>(targets_), targets_.size(), 1))
-                   : batch_targets<float>(std::span<const skim::label_t>(labels_));
+    const batch_targets<float> targets = targets_of(batch.ids);
     example_scores scores;
     scores.residual = residuals_;
     (void)finite([&] {
       return network_.step(rows(batch.ids), targets, batch.weights, optimizer_, learning_rate,
                            scores);
     });
+  }
+
+  // Gathered: valid until the next call.
+  batch_targets<float> targets_of(std::span<const skim::id_t> ids) {
+    if (problem_.is_regression()) {
+      targets_.resize(ids.size());
+      gather(source_ ? std::span<const float>(block_.targets) : problem_.train_scaled, ids,
+             std::span<float>(targets_));
+      return skim::matrix_view<const float>(std::span<const float>(targets_), targets_.size(), 1);
+    }
+    labels_.resize(ids.size());
+    gather(source_ ? std::span<const skim::label_t>(block_.labels) : problem_.train.labels, ids,
+           std::span<skim::label_t>(labels_));
+    return std::span<const skim::label_t>(labels_);
   }
 
   [[nodiscard]] batch_rows<float> rows(std::span<const skim::id_t> ids) const {
@@ -212,7 +225,7 @@ class training_run {
   block_buffer block_;
   thread_stopwatch total_{thread_stopwatch::state::paused};
   thread_stopwatch sampling_{thread_stopwatch::state::paused};
-  std::vector<float> residuals_, targets_, logits_, margins_;
+  std::vector<float> residuals_, proposed_scores_, targets_, logits_, margins_;
   std::vector<skim::label_t> labels_;
   run_result result_;
 };

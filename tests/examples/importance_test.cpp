@@ -513,7 +513,7 @@ TEST_CASE("Equal seeds give equal figures on any number of threads", "[unit]") {
 TEST_CASE("Training learns", "[unit]") {
   const small_data data;
   auto s = data.settings();
-  s.samplers = {"uniform", "class-stratified", "loss-table", "nadaraya-watson"};
+  s.samplers.assign(catalogue_samplers.begin(), catalogue_samplers.end());
   s.epochs = 20;
   s.learning_rates = {0.01};
   s.ladder = {1};

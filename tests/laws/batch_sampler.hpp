@@ -142,4 +142,90 @@ void batch_sampler_laws(const Case& c) {
   }
 }
 
+/// Scores of a case for these ids.
+template <class Case>
+std::vector<float> scores_of(const Case& c, std::size_t t, std::span<const skim::id_t> ids) {
+  std::vector<float> scores(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) scores[i] = c.score(t, ids[i]);
+  return scores;
+}
+
+/// What draw() of a case does for a scoring_batch_sampler.
+template <class Case, skim::scoring_batch_sampler S>
+skim::drawn_batch propose_and_draw(const Case& c, S& sampler, std::size_t t, std::size_t batch) {
+  const std::vector<float> scores = scores_of(c, t, sampler.propose(batch));
+  return sampler.draw(batch, scores);
+}
+
+/// What draw() of a case does for a scoring_stream_sampler that looks at scores only.
+template <class Case, skim::scoring_stream_sampler S>
+skim::drawn_batch offer_and_select(const Case& c, S& sampler, std::size_t t, std::size_t batch) {
+  const std::size_t rows = sampler.candidates(batch);
+  const std::vector<float> features(rows, 0.0f);
+  std::vector<float> scores(sampler.wants_scores() ? rows : 0);
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    scores[i] = c.score(t, static_cast<skim::id_t>(i));
+  return sampler.select({.features = {std::span<const float>(features), rows, 1}}, batch, scores);
+}
+
+/// What scoring_batch_samplers owe besides; the case has `scored`, a step whose draw wants scores.
+template <class Case>
+void scoring_batch_sampler_laws(const Case& c) {
+  SECTION("a proposal stands until a batch is drawn from it") {
+    auto sampler = c.make(skim::seed{6});
+    for (std::size_t t = 0; t < c.scored; ++t) step(c, sampler, t);
+    CHECK_THROWS_AS(sampler.draw(c.batch, {}), skim::invalid_input);
+    const auto proposed = sampler.propose(c.batch);
+    const std::vector<skim::id_t> ids(proposed.begin(), proposed.end());
+    REQUIRE(!ids.empty());
+    const auto before = image_of(sampler);
+    const auto again = sampler.propose(c.batch);
+    CHECK(std::equal(again.begin(), again.end(), ids.begin(), ids.end()));
+    std::vector<float> scores = scores_of(c, c.scored, ids);
+    CHECK_THROWS_AS(sampler.propose(c.batch + 1), skim::invalid_input);
+    CHECK_THROWS_AS(sampler.draw(c.batch + 1, scores), skim::invalid_input);
+    CHECK_THROWS_AS(sampler.draw(c.batch, std::span(scores).first(ids.size() - 1)),
+                    skim::invalid_input);
+    CHECK_THROWS_AS(sampler.draw(c.batch, {}), skim::invalid_input);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0f}) {
+      std::vector<float> damaged = scores;
+      damaged.back() = bad;
+      CHECK_THROWS_AS(sampler.draw(c.batch, damaged), skim::invalid_input);
+    }
+    REQUIRE(image_of(sampler) == before);
+    skim::reader in(before);
+    auto loaded = decltype(sampler)::load(in);
+    CHECK(kept_batch(loaded.draw(c.batch, scores)) == kept_batch(sampler.draw(c.batch, scores)));
+    CHECK(image_of(loaded) == image_of(sampler));
+  }
+}
+
+/// What scoring_stream_samplers owe besides.
+template <class Case>
+void scoring_stream_sampler_laws(const Case& c) {
+  SECTION("blocks and scores that do not fit are refused and change nothing") {
+    auto sampler = c.make(skim::seed{6});
+    for (std::size_t t = 0; t < c.scored; ++t) step(c, sampler, t);
+    REQUIRE(sampler.wants_scores());
+    const std::size_t rows = sampler.candidates(c.batch);
+    const std::vector<float> features(rows, 0.0f);
+    const skim::stream_block block{.features = {std::span<const float>(features), rows, 1}};
+    const skim::stream_block shorter{.features = block.features.rows(0, rows - 1)};
+    std::vector<float> scores(rows, 1.0f);
+    const auto before = image_of(sampler);
+    CHECK_THROWS_AS(sampler.select(shorter, c.batch, std::span(scores).first(rows - 1)),
+                    skim::invalid_input);
+    CHECK_THROWS_AS(sampler.select(block, c.batch, {}), skim::invalid_input);
+    CHECK_THROWS_AS(sampler.select(block, c.batch, std::span(scores).first(rows - 1)),
+                    skim::invalid_input);
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0f}) {
+      scores.back() = bad;
+      CHECK_THROWS_AS(sampler.select(block, c.batch, scores), skim::invalid_input);
+    }
+    CHECK(image_of(sampler) == before);
+  }
+}
+
 }  // namespace skim_test

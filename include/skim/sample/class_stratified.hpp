@@ -26,15 +26,20 @@ namespace skim::inline v0 {
 struct class_stratified_params {
   double exponent =
       0.5;  ///< t: class c of n_c examples is drawn at a rate ~ n_c^t; 1 uniform, 0 balanced
+  double beta = 1;  ///< weights are their exact values to this power; 1 is unbiased, 0 ignores them
   std::size_t pool = 8;  ///< stream only: candidates looked at for each example drawn
 };
+
+/// Class-balanced draws: every class at the same rate, and no weights. Biased by design, towards a
+/// network that serves all classes alike.
+inline constexpr class_stratified_params class_balanced{.exponent = 0, .beta = 0};
 
 namespace detail {
 
 inline void check_class_stratified(const class_stratified_params& p) {
-  if (!(p.exponent >= 0 && p.exponent <= 1))
-    SKIM_THROW(invalid_params,
-               concat("class_stratified_params: got exponent ", p.exponent, ", wanted 0 to 1"));
+  if (!(p.exponent >= 0 && p.exponent <= 1) || !(p.beta >= 0 && p.beta <= 1))
+    SKIM_THROW(invalid_params, concat("class_stratified_params: got exponent ", p.exponent,
+                                      " and beta ", p.beta, ", wanted both 0 to 1"));
   if (p.pool == 0)
     SKIM_THROW(invalid_params, "class_stratified_params: got pool 0, wanted at least 1");
 }
@@ -50,7 +55,7 @@ inline void check_class_stratified(const class_stratified_params& p) {
 /// Shape:   labels (n), any values; classes without examples are never drawn.
 /// Memory:  4 n bytes and about 80 a class.
 /// Cost:    O(batch + classes) a draw.
-/// Error:   unbiased; no variance from the class composition of the batch.
+/// Error:   unbiased for beta = 1; no variance from the class composition of the batch.
 /// Threads: none.
 /// Seeds:   equal seeds give equal batches on every platform.
 /// Ref:     stratified sampling (Cochran 1977, Sampling Techniques, chapter 5).
@@ -58,7 +63,7 @@ class class_stratified_sampler {
  public:
   /// Throws invalid_params for no labels or an exponent outside [0, 1].
   class_stratified_sampler(std::span<const label_t> labels, class_stratified_params p, seed s)
-      : examples_(labels.size()), engine_(random_engine(s).child(0)) {
+      : examples_(labels.size()), beta_(p.beta), engine_(random_engine(s).child(0)) {
     detail::check_class_stratified(p);
     if (labels.empty() || labels.size() > std::numeric_limits<id_t>::max())
       SKIM_THROW(invalid_params, detail::concat("class_stratified_sampler: got ", labels.size(),
@@ -105,6 +110,7 @@ class class_stratified_sampler {
                   static_cast<float>(weight));
       filled += count;
     }
+    detail::temper(drawn_.weights, beta_);
     return drawn_.view();
   }
 
@@ -118,6 +124,7 @@ class class_stratified_sampler {
   void save(writer& out) const {
     out.begin_frame("class_stratified_sampler");
     out.put(static_cast<std::uint64_t>(examples_));
+    out.put(beta_);
     engine_.save(out);
     out.put(static_cast<std::uint64_t>(strata_.size()));
     for (const stratum& c : strata_) {
@@ -131,6 +138,8 @@ class class_stratified_sampler {
     in.begin_frame("class_stratified_sampler");
     class_stratified_sampler s;
     s.examples_ = static_cast<std::size_t>(in.get<std::uint64_t>());
+    s.beta_ = in.get<double>();
+    if (!(s.beta_ >= 0 && s.beta_ <= 1)) in.fail("holds the exponent ", s.beta_, " of weights");
     s.engine_ = random_engine::load(in);
     std::size_t total = 0;
     for (auto left = in.get<std::uint64_t>(); left > 0; --left) {
@@ -159,6 +168,7 @@ class class_stratified_sampler {
 
   std::vector<stratum> strata_;
   std::size_t examples_ = 0;
+  double beta_ = 1;
   random_engine engine_;
   detail::batch_buffer drawn_;
 };
@@ -172,7 +182,7 @@ class class_stratified_sampler {
 /// Shape:   candidates(n) == pool * n; labels are required.
 /// Memory:  12 bytes a class, 8 a candidate.
 /// Cost:    O(candidates) a batch, without looking at the features.
-/// Error:   unbiased for each block (Horvitz-Thompson).
+/// Error:   unbiased for each block for beta = 1 (Horvitz-Thompson).
 /// Threads: none.
 /// Seeds:   equal seeds give equal batches on every platform.
 /// Ref:     Horvitz and Thompson 1952, JASA 47; Madow 1949, Ann. Math. Stat. 20 (systematic draws).
@@ -223,6 +233,7 @@ class class_stratified_stream_sampler {
     for (std::size_t i = 0; i < batch; ++i)
       drawn_.weights[i] =
           static_cast<float>(scale / static_cast<double>(inclusion_[drawn_.ids[i]]));
+    detail::temper(drawn_.weights, params_.beta);
     return drawn_.view();
   }
 
@@ -233,6 +244,7 @@ class class_stratified_stream_sampler {
   void save(writer& out) const {
     out.begin_frame("class_stratified_stream_sampler");
     out.put(params_.exponent);
+    out.put(params_.beta);
     out.put(static_cast<std::uint64_t>(params_.pool));
     engine_.save(out);
     out.put(std::span(seen_));
@@ -243,8 +255,10 @@ class class_stratified_stream_sampler {
     in.begin_frame("class_stratified_stream_sampler");
     class_stratified_stream_sampler s;
     s.params_.exponent = in.get<double>();
+    s.params_.beta = in.get<double>();
     s.params_.pool = static_cast<std::size_t>(in.get<std::uint64_t>());
-    if (!(s.params_.exponent >= 0 && s.params_.exponent <= 1) || s.params_.pool == 0)
+    if (!(s.params_.exponent >= 0 && s.params_.exponent <= 1) ||
+        !(s.params_.beta >= 0 && s.params_.beta <= 1) || s.params_.pool == 0)
       in.fail("holds impossible parameters");
     s.engine_ = random_engine::load(in);
     s.seen_ = in.get_vector<double>();

@@ -48,9 +48,7 @@ class score_table_sampler {
   score_table_sampler(std::size_t examples, score_table_params p, seed s)
       : params_(p), engine_(random_engine(s).child(1)) {
     detail::check_importance("score_table_sampler", p.uniform_share, p.beta, p.exponent);
-    if (examples == 0 || examples > std::numeric_limits<id_t>::max())
-      SKIM_THROW(invalid_params, detail::concat("score_table_sampler: got ", examples,
-                                                " examples, wanted 1 to 2^32 - 1"));
+    detail::check_examples("score_table_sampler", examples);
     order_ = detail::epoch_order(examples, random_engine(s).child(0));
     scores_ = dynamic_sampler(std::vector<float>(examples, 0.0f));
   }
@@ -59,7 +57,7 @@ class score_table_sampler {
     detail::check_batch_size("score_table_sampler::draw", batch, std::numeric_limits<id_t>::max());
     drawn_.resize(batch);
     const double total = scores_.total_weight();
-    const bool sampling = every_example_seen() && total > 0;
+    const bool sampling = order_.every_id_taken() && total > 0;
     const std::size_t uniform =
         sampling ? detail::uniform_rows(batch, params_.uniform_share) : batch;
     std::fill(drawn_.weights.begin(), drawn_.weights.end(), 1.0f);
@@ -127,18 +125,13 @@ class score_table_sampler {
     if (s.order_.size() == 0 || s.scores_.size() != s.order_.size())
       in.fail(s.scores_.size(), " scores for ", s.order_.size(), " examples");
     s.drawn_.load(in);
-    for (const id_t id : s.drawn_.ids)
-      if (id >= s.scores_.size()) in.fail("drew id ", id, " of ", s.scores_.size());
+    s.drawn_.require_below(s.scores_.size(), in);
     in.end_frame();
     return s;
   }
 
  private:
   score_table_sampler() = default;
-
-  [[nodiscard]] bool every_example_seen() const noexcept {
-    return order_.epochs() > 1 || (order_.epochs() == 1 && order_.left() == 0);
-  }
 
   score_table_params params_;
   detail::epoch_order order_;

@@ -3,13 +3,13 @@
 // Uniform batches: the baseline, and what every gate falls back to.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <span>
 
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
-#include "skim/core/error.hpp"
 #include "skim/core/random.hpp"
 #include "skim/sample/batch_sampler.hpp"
 #include "skim/sample/detail/epoch_order.hpp"
@@ -28,7 +28,10 @@ namespace skim::inline v0 {
 class uniform_sampler {
  public:
   /// Throws invalid_params unless 1 <= examples < 2^32.
-  uniform_sampler(std::size_t examples, seed s) : order_(checked(examples), random_engine(s)) {}
+  uniform_sampler(std::size_t examples, seed s) {
+    detail::check_examples("uniform_sampler", examples);
+    order_ = detail::epoch_order(examples, random_engine(s));
+  }
 
   [[nodiscard]] drawn_batch draw(std::size_t batch) {
     detail::check_batch_size("uniform_sampler::draw", batch, std::numeric_limits<id_t>::max());
@@ -63,13 +66,6 @@ class uniform_sampler {
 
  private:
   uniform_sampler() = default;
-
-  static std::size_t checked(std::size_t examples) {
-    if (examples == 0 || examples > std::numeric_limits<id_t>::max())
-      SKIM_THROW(invalid_params, detail::concat("uniform_sampler: got ", examples,
-                                                " examples, wanted 1 to 2^32 - 1"));
-    return examples;
-  }
 
   detail::epoch_order order_;
   detail::batch_buffer drawn_;

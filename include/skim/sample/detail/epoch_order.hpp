@@ -35,6 +35,11 @@ class epoch_order {
   /// Ids of the current epoch that were not yet taken.
   [[nodiscard]] std::size_t left() const noexcept { return order_.size() - next_; }
 
+  /// Whether each id was taken at least once.
+  [[nodiscard]] bool every_id_taken() const noexcept {
+    return epochs_ > 1 || (epochs_ == 1 && left() == 0);
+  }
+
   /// The next out.size() ids; a new epoch begins wherever one ends. Pre: size() > 0 or out is
   /// empty.
   void take(std::span<id_t> out) noexcept {
