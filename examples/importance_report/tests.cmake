@@ -33,3 +33,15 @@ skim_example_test(importance_report "a file cut short" RESULT 2 MATCHES "cut.jso
   ARGS --from "${_d}/broken")
 skim_example_test(importance_report "another program's file" RESULT 2
   MATCHES "speeds.json: is no report of train_importance" ARGS --from "${_d}/other")
+
+# The command that runs it on many sets: what it says before it builds anything.
+function(_experiments name result matches)
+  add_test(NAME "importance_report/experiments, ${name}"
+    COMMAND "${CMAKE_COMMAND}" "-DWANTED_RESULT=${result}" "-DWANTED_OUTPUT=${matches}"
+      -P "${PROJECT_SOURCE_DIR}/cmake/run_example.cmake" -- "${PROJECT_SOURCE_DIR}/bench/experiments/run" ${ARGN})
+  set_tests_properties("importance_report/experiments, ${name}" PROPERTIES TIMEOUT 300 LABELS examples)
+endfunction()
+_experiments("the list" 0 "shuttle-128.*kdd99-1024" --list)
+_experiments("no data" 2 "usage: ")
+_experiments("a folder there is not" 2 "wanted a folder of data sets" "${_d}/absent")
+_experiments("a set there is not" 2 "got the set letter-7, wanted one of --list" "${_d}" letter letter-7)
