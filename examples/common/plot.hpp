@@ -200,11 +200,10 @@ class gnuplot_script {
     return std::string("lc rgb '") + palette[style % colours] + "' lw 2 dt " +
            dashes[style / colours % std::size(dashes)];
   }
-  // Filled and open signs: as many as there are dashes for each colour.
-  [[nodiscard]] static std::string dot(std::size_t style) {
+  // Of points: as many signs as there are dashes for each colour.
+  [[nodiscard]] static std::string sign(std::size_t style) {
     static constexpr int signs[] = {7, 4, 9};
-    return std::string("lc rgb '") + palette[style % colours] + "' ps 0.6 pt " +
-           std::to_string(signs[style / colours % std::size(signs)]);
+    return " pt " + std::to_string(signs[style / colours % std::size(signs)]) + " ";
   }
   [[nodiscard]] static bool drawable(double value, const plot_axis& axis) {
     return std::isfinite(value) && (axis.scale == axis_scale::linear || value > 0);
@@ -375,14 +374,15 @@ class gnuplot_script {
     }
     for (std::size_t s = 0; s < panel.series.size(); ++s) {
       if (points_[first + s] == 0) continue;
+      const std::size_t style = style_of(panel.series[s].name);
       if (bars) {
-        add(block("line", s) + " using 1:2 with points " + dot(style_of(panel.series[s].name)));
+        add(block("line", s) + " using 1:2 with points ps 0.6" + sign(style) + pen(style));
         continue;
       }
       // few points are shown as such, so that a reader sees what was measured
       const bool few = points_[first + s] <= 15;
-      add(block("line", s) + " using 1:2 with " + (few ? "linespoints pt 7 ps 0.45 " : "lines ") +
-          pen(style_of(panel.series[s].name)));
+      add(block("line", s) + " using 1:2 with " +
+          (few ? "linespoints ps 0.5" + sign(style) : "lines ") + pen(style));
     }
     const bool any = !plots.empty();
     out_ << "set xlabel " << gnuplot_string(panel.x.label)
