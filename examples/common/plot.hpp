@@ -35,8 +35,9 @@ extern char** environ;
 
 namespace skim_examples {
 
-/// One line of a chart. lo and hi, if given, are the edges of a band around it. Points that are not
-/// finite, or not positive on a logarithmic axis, are left out.
+/// One line of a chart. lo and hi, if given, are the edges of a band around it; in a panel of intervals
+/// the ends of a bar through each point, along x. Points that are not finite, or not positive on a
+/// logarithmic axis, are left out.
 struct plot_series {
   std::string name;
   std::vector<double> x, y;
@@ -49,12 +50,17 @@ struct plot_axis {
   std::string label;
   axis_scale scale = axis_scale::linear;
   std::optional<double> least = {}, most = {};  ///< limits; by the data where left out
+  std::vector<std::string> names = {};  ///< y only: of the places 0, 1, ... from the top down
+  std::optional<double> mark = {};      ///< x only: a thin line across the panel
 };
+
+enum class panel_kind { lines, intervals };
 
 struct plot_panel {
   std::string title;
   plot_axis x, y;
   std::vector<plot_series> series;
+  panel_kind kind = panel_kind::lines;
 };
 
 /// Panels side by side under one title and above one legend. Series of one name have one colour in
@@ -194,6 +200,11 @@ class gnuplot_script {
     return std::string("lc rgb '") + palette[style % colours] + "' lw 2 dt " +
            dashes[style / colours % std::size(dashes)];
   }
+  // Of points: as many signs as there are dashes for each colour.
+  [[nodiscard]] static std::string sign(std::size_t style) {
+    static constexpr int signs[] = {7, 4, 9};
+    return " pt " + std::to_string(signs[style / colours % std::size(signs)]) + " ";
+  }
   [[nodiscard]] static bool drawable(double value, const plot_axis& axis) {
     return std::isfinite(value) && (axis.scale == axis_scale::linear || value > 0);
   }
@@ -217,14 +228,17 @@ class gnuplot_script {
       out_ << "EOD\n";
       bands_.push_back(0);
       out_ << "$band_" << p << "_" << s << " << EOD\n";
+      const bool bars = panel.kind == panel_kind::intervals;
+      const plot_axis& along = bars ? panel.x : panel.y;
       for (std::size_t i = 0; i < std::min({count, line.lo.size(), line.hi.size()}); ++i) {
-        if (!drawable(line.x[i], panel.x) || !drawable(line.lo[i], panel.y) ||
-            !drawable(line.hi[i], panel.y)) {
+        if (!drawable(line.x[i], panel.x) || !drawable(line.lo[i], along) ||
+            !drawable(line.hi[i], along)) {
           continue;
         }
-        out_ << line.x[i] << " " << line.lo[i] << " " << line.hi[i] << "\n";
-        up.include(line.lo[i]);
-        up.include(line.hi[i]);
+        out_ << line.x[i] << " ";
+        if (bars) out_ << line.y[i] << " ";
+        out_ << line.lo[i] << " " << line.hi[i] << "\n";
+        for (const double end : {line.lo[i], line.hi[i]}) (bars ? across : up).include(end);
         ++bands_.back();
       }
       out_ << "EOD\n";
@@ -284,6 +298,14 @@ class gnuplot_script {
 
   void axis(char name, const plot_axis& a, bool any, extent data) {
     out_ << "unset logscale " << name << "\nset format " << name << " '%g'\n";
+    if (!a.names.empty()) {
+      out_ << "set " << name << "range [" << static_cast<double>(a.names.size()) - 0.5
+           << ":-0.5]\nset m" << name << "tics 1\nset " << name << "tics (";
+      for (std::size_t i = 0; i < a.names.size(); ++i)
+        out_ << (i == 0 ? "" : ", ") << gnuplot_string(a.names[i]) << " " << i;
+      out_ << ")\n";
+      return;
+    }
     if (any && a.scale == axis_scale::logarithmic) return logarithmic_axis(name, a, data);
     out_ << "set " << name << "tics autofreq\nset " << name << "range [";
     if (any) {
@@ -322,7 +344,10 @@ class gnuplot_script {
     const std::size_t column = p % columns_, row = p / columns_;
     const double x = static_cast<double>(column * figure_.panel_width);
     const double y = title_height_ + static_cast<double>(row * figure_.panel_height);
-    out_ << "set lmargin at screen " << screen_x(x + left) << "\nset rmargin at screen "
+    double margin = left;
+    for (const std::string& name : panel.y.names)
+      margin = std::max(margin, 36 + em * static_cast<double>(display_width(name)));
+    out_ << "set lmargin at screen " << screen_x(x + margin) << "\nset rmargin at screen "
          << screen_x(x + static_cast<double>(figure_.panel_width) - right)
          << "\nset tmargin at screen " << screen_y(y + top) << "\nset bmargin at screen "
          << screen_y(y + static_cast<double>(figure_.panel_height) - bottom) << "\n";
@@ -338,18 +363,26 @@ class gnuplot_script {
     // many bands on top of each other turn to mud unless each is faint
     const double shade = std::clamp(0.5 / static_cast<double>(panel.series.size()), 0.09, 0.18);
     const std::string opacity = significant(shade, 3);
-    for (std::size_t s = 0; s < panel.series.size(); ++s) {  // bands below all lines
-      if (bands_[first + s] < 2) continue;
-      add(block("band", s) + " using 1:2:3 with filledcurves fc rgb '" +
-          palette[style_of(panel.series[s].name) % colours] + "' fs transparent solid " + opacity +
-          " noborder");
+    const bool bars = panel.kind == panel_kind::intervals;
+    for (std::size_t s = 0; s < panel.series.size(); ++s) {  // bands and bars below all lines
+      const std::size_t style = style_of(panel.series[s].name);
+      if (bars && bands_[first + s] > 0)
+        add(block("band", s) + " using 1:2:3:4 with xerrorbars pt -1 ps 0 " + pen(style));
+      if (bars || bands_[first + s] < 2) continue;
+      add(block("band", s) + " using 1:2:3 with filledcurves fc rgb '" + palette[style % colours] +
+          "' fs transparent solid " + opacity + " noborder");
     }
     for (std::size_t s = 0; s < panel.series.size(); ++s) {
       if (points_[first + s] == 0) continue;
+      const std::size_t style = style_of(panel.series[s].name);
+      if (bars) {
+        add(block("line", s) + " using 1:2 with points ps 0.6" + sign(style) + pen(style));
+        continue;
+      }
       // few points are shown as such, so that a reader sees what was measured
       const bool few = points_[first + s] <= 15;
-      add(block("line", s) + " using 1:2 with " + (few ? "linespoints pt 7 ps 0.45 " : "lines ") +
-          pen(style_of(panel.series[s].name)));
+      add(block("line", s) + " using 1:2 with " +
+          (few ? "linespoints ps 0.5" + sign(style) : "lines ") + pen(style));
     }
     const bool any = !plots.empty();
     out_ << "set xlabel " << gnuplot_string(panel.x.label)
@@ -362,6 +395,9 @@ class gnuplot_script {
     axis('x', panel.x, any, x_extent_[p]);
     axis('y', panel.y, any, y_extent_[p]);
     if (p == 0) decorations();
+    if (panel.x.mark)
+      out_ << "set arrow from first " << *panel.x.mark << ", graph 0 to first " << *panel.x.mark
+           << ", graph 1 nohead lc rgb '#888888' lw 1 dt solid\n";
     if (!any) {
       out_ << "set label 'no data' at graph 0.5, graph 0.5 center textcolor rgb '#888888'\n";
       add("NaN");

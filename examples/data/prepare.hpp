@@ -19,7 +19,8 @@
 namespace skim_examples {
 
 /// none: as they are. unit: bytes 0..255 to [0, 1]. standardize: mean 0 and deviation 1 by column.
-/// max_abs: divided by the column's largest absolute value, which keeps zeros.
+/// max_abs: divided by the column's largest absolute value, which keeps zeros. The latter two after
+/// logarithms where there are heavy tails, see feature_scaler.
 enum class scaling { none, unit, standardize, max_abs };
 
 /// What fits a set: max_abs for sparse features, nothing for images in [0, 1], unit for other bytes
@@ -35,10 +36,13 @@ enum class scaling { none, unit, standardize, max_abs };
 /// A scaling whose statistics come from the training set and are applied to every set alike.
 ///
 /// Columns that are constant in training become 0 everywhere: they carry nothing, and a value that
-/// only a test set has would meet untrained weights.
+/// only a test set has would meet untrained weights. standardize and max_abs first take
+/// sign(x) log(1 + |x|) of columns with heavy tails (kurtosis above 20, of sparse ones that of the
+/// values stored), such as incomes and counts: a few huge values would else press all others together.
+/// A column of two values is no different for it.
 ///
-/// Memory:  2 d floats.
-/// Cost:    fit two passes over the data, apply one.
+/// Memory:  2 d floats and d bytes.
+/// Cost:    fit four passes over the data, apply one.
 /// Threads: const members may run at once, on different data.
 class feature_scaler {
  public:
@@ -50,13 +54,15 @@ class feature_scaler {
     s.how_ = how;
     s.shift_.assign(train.cols, 0.0F);
     s.factor_.assign(train.cols, 1.0F);
+    s.heavy_.assign(train.cols, 0);
     if (how == scaling::unit) s.factor_.assign(train.cols, 1.0F / 255);
     if (how == scaling::standardize) {
       if (train.is_sparse()) {
         throw data_error(train.name + ": standardizing would fill sparse features, wanted max_abs");
       }
-      s.fit_standardize(train);
     }
+    if (how == scaling::standardize || how == scaling::max_abs) s.find_heavy_tails(train);
+    if (how == scaling::standardize) s.fit_standardize(train);
     if (how == scaling::max_abs) s.fit_max_abs(train);
     return s;
   }
@@ -70,32 +76,60 @@ class feature_scaler {
     }
     if (data.is_sparse()) {
       for (std::size_t k = 0; k < data.values.size(); ++k) {
-        data.values[k] *= factor_[data.indices[k]];
+        data.values[k] = tamed(data.values[k], data.indices[k]) * factor_[data.indices[k]];
       }
       return;
     }
     for (std::size_t i = 0; i < data.rows; ++i) {
       float* const x = data.dense.data() + i * data.cols;
-      for (std::size_t j = 0; j < data.cols; ++j) x[j] = (x[j] - shift_[j]) * factor_[j];
+      for (std::size_t j = 0; j < data.cols; ++j) x[j] = (tamed(x[j], j) - shift_[j]) * factor_[j];
     }
   }
 
   [[nodiscard]] scaling how() const noexcept { return how_; }
 
  private:
+  [[nodiscard]] float tamed(float x, std::size_t column) const {
+    return heavy_[column] != 0 ? std::copysign(std::log1p(std::abs(x)), x) : x;
+  }
+
+  void find_heavy_tails(const dataset& train) {
+    const auto each = [&](auto use) {
+      if (train.is_sparse())
+        for (std::size_t k = 0; k < train.values.size(); ++k)
+          use(train.indices[k], static_cast<double>(train.values[k]));
+      else
+        for (std::size_t i = 0; i < train.dense.size(); ++i)
+          use(i % train.cols, static_cast<double>(train.dense[i]));
+    };
+    std::vector<double> count(train.cols), mean(train.cols), square(train.cols), fourth(train.cols);
+    each([&](std::size_t j, double x) {
+      count[j] += 1;
+      mean[j] += x;
+    });
+    for (std::size_t j = 0; j < train.cols; ++j) mean[j] /= std::max(1.0, count[j]);
+    each([&](std::size_t j, double x) {
+      const double off = (x - mean[j]) * (x - mean[j]);
+      square[j] += off;
+      fourth[j] += off * off;
+    });
+    for (std::size_t j = 0; j < train.cols; ++j)
+      heavy_[j] = fourth[j] * count[j] > 20 * square[j] * square[j] ? 1 : 0;
+  }
+
   void fit_standardize(const dataset& train) {
     const std::size_t d = train.cols;
     const double n = static_cast<double>(std::max<std::size_t>(1, train.rows));
     std::vector<double> mean(d), square(d);
     for (std::size_t i = 0; i < train.rows; ++i) {
       const float* const x = train.dense.data() + i * d;
-      for (std::size_t j = 0; j < d; ++j) mean[j] += static_cast<double>(x[j]);
+      for (std::size_t j = 0; j < d; ++j) mean[j] += static_cast<double>(tamed(x[j], j));
     }
     for (double& m : mean) m /= n;
     for (std::size_t i = 0; i < train.rows; ++i) {
       const float* const x = train.dense.data() + i * d;
       for (std::size_t j = 0; j < d; ++j) {
-        const double off = static_cast<double>(x[j]) - mean[j];
+        const double off = static_cast<double>(tamed(x[j], j)) - mean[j];
         square[j] += off * off;
       }
     }
@@ -113,12 +147,12 @@ class feature_scaler {
     if (train.is_sparse()) {
       for (std::size_t k = 0; k < train.values.size(); ++k) {
         float& m = largest[train.indices[k]];
-        m = std::max(m, std::abs(train.values[k]));
+        m = std::max(m, std::abs(tamed(train.values[k], train.indices[k])));
       }
     } else {
       for (std::size_t i = 0; i < train.dense.size(); ++i) {
         float& m = largest[i % train.cols];
-        m = std::max(m, std::abs(train.dense[i]));
+        m = std::max(m, std::abs(tamed(train.dense[i], i % train.cols)));
       }
     }
     for (std::size_t j = 0; j < train.cols; ++j) {
@@ -129,6 +163,7 @@ class feature_scaler {
 
   scaling how_ = scaling::none;
   std::vector<float> shift_, factor_;
+  std::vector<char> heavy_;  // columns of which the logarithm is taken
 };
 
 /// Mean and deviation of regression targets, so that networks see numbers near 0 and 1.

@@ -33,13 +33,12 @@ class seed_bootstrap {
     for (std::size_t& pick : picks_) pick = static_cast<std::size_t>(skim::uniform_below(g, seeds));
   }
 
-  /// What `statistic` makes of each draw (numbers of seeds, from 0), ascending.
+  /// What `statistic` makes of each draw: of its number, and of the numbers of its seeds, from 0.
   template <class Statistic>
   [[nodiscard]] std::vector<double> resample(Statistic statistic) const {
     std::vector<double> values(resamples);
     for (std::size_t r = 0; r < resamples; ++r)
-      values[r] = statistic(std::span(picks_).subspan(r * seeds_, seeds_));
-    std::sort(values.begin(), values.end());
+      values[r] = statistic(r, std::span<const std::size_t>(picks_).subspan(r * seeds_, seeds_));
     return values;
   }
 
@@ -48,10 +47,11 @@ class seed_bootstrap {
   std::vector<std::size_t> picks_;
 };
 
-/// The middle 95 % of ascending values. Pre: there are values.
-[[nodiscard]] inline interval middle_of(std::span<const double> ascending) {
-  const std::size_t tail = ascending.size() / 40;
-  return {ascending[tail], ascending[ascending.size() - 1 - tail]};
+/// The middle 95 % of values. Pre: there are some.
+[[nodiscard]] inline interval middle_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t tail = values.size() / 40;
+  return {values[tail], values[values.size() - 1 - tail]};
 }
 
 /// Mean of the chosen values. Pre: there are some.

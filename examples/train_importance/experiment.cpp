@@ -138,19 +138,20 @@ double median(std::vector<double> values) {
   return (*middle + *std::max_element(values.begin(), middle)) / 2;
 }
 
-double steady_seconds(const std::vector<const run_result*>& all, const cell& chosen) {
-  std::vector<double> making, step;
-  for (const run_result* r : all) {
-    if (r->diverged) continue;
-    making.push_back(r->construction_seconds);
-    step.push_back(r->step_seconds());
-  }
-  const spread steps =
-      over_seeds(chosen, [](const run_result& r) { return static_cast<double>(r.steps); });
-  return median(making) + steps.mean * median(step);
-}
-
 }  // namespace
+
+double steady_seconds(const cell& c, std::span<const std::size_t> seeds) {
+  std::vector<double> making, step;
+  double steps = 0;
+  for (const std::size_t seed : seeds) {
+    steps += static_cast<double>(c.runs[seed]->steps) / static_cast<double>(seeds.size());
+    for (const run_result* r : c.timed[seed]) {
+      making.push_back(r->construction_seconds);
+      step.push_back(r->step_seconds());
+    }
+  }
+  return median(std::move(making)) + steps * median(std::move(step));
+}
 
 std::vector<cell> pick_rates(const importance_settings& settings,
                              const std::vector<measure>& measures,
@@ -167,7 +168,7 @@ std::vector<cell> pick_rates(const importance_settings& settings,
       std::optional<cell> best;
       double least = std::numeric_limits<double>::infinity();
       for (const double rate : settings.learning_rates) {
-        cell c{sampler, scale, rate, {}, 0};
+        cell c{sampler, scale, rate, {}, {}, 0};
         for (const run_result* r : all)
           if (r->plan.learning_rate == rate) c.runs.push_back(r);
         if (std::any_of(c.runs.begin(), c.runs.end(), [](auto* r) { return r->diverged; }))
@@ -182,7 +183,14 @@ std::vector<cell> pick_rates(const importance_settings& settings,
       }
       if (!best)
         throw training_diverged(sampler + ": the loss is not finite with any of the rates");
-      best->seconds = steady_seconds(all, *best);
+      for (const run_result* chosen : best->runs) {
+        best->timed.emplace_back();
+        for (const run_result* r : all)
+          if (r->plan.seed == chosen->plan.seed && !r->diverged) best->timed.back().push_back(r);
+      }
+      std::vector<std::size_t> every(best->runs.size());
+      std::iota(every.begin(), every.end(), std::size_t{0});
+      best->seconds = steady_seconds(*best, every);
       cells.push_back(std::move(*best));
     }
   }
@@ -191,31 +199,29 @@ std::vector<cell> pick_rates(const importance_settings& settings,
 
 namespace {
 
+// Times of each cell, one a draw of seeds.
+using drawn_times = std::vector<std::vector<double>>;
+
 // What a reference's runs of all budgets say about one measure; others are compared with it.
 class reference_curve {
  public:
-  reference_curve(const std::string& sampler, const measure& m, const std::vector<cell>& cells,
-                  const seed_bootstrap& seeds)
-      : measure_(m), seeds_(seeds) {
-    for (const cell& c : cells)
-      if (c.sampler == sampler) points_.push_back({c.scale, c.seconds, costs(c)});
+  reference_curve(std::string sampler, const measure& m, const std::vector<cell>& cells,
+                  const seed_bootstrap& seeds, const drawn_times& times)
+      : sampler_(std::move(sampler)), measure_(m), cells_(cells), seeds_(seeds), times_(times) {
+    for (const cell& c : cells) costs_.push_back(costs(c));
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      if (cells[i].sampler == sampler_) points_.push_back(i);
   }
 
-  [[nodiscard]] comparison compare(const std::string& name, const cell& c) const {
-    comparison out{name, {}, {}};
-    const std::vector<double> own = costs(c);
-    for (const point& p : points_)
-      if (p.scale == c.scale) out.cost = ratio_of_costs(own, p.costs);
-    if (points_.size() > 1) out.time = ratio_of_times(own, c.seconds);
+  [[nodiscard]] comparison compare(std::size_t i) const {
+    comparison out{sampler_, {}, {}};
+    for (const std::size_t p : points_)
+      if (cells_[p].scale == cells_[i].scale) out.cost = ratio_of_costs(costs_[i], costs_[p]);
+    if (points_.size() > 1) out.time = ratio_of_times(i);
     return out;
   }
 
  private:
-  struct point {
-    double scale, seconds;
-    std::vector<double> costs;  // by seed
-  };
-
   [[nodiscard]] std::vector<double> costs(const cell& c) const {
     return by_seed(
         c, [&](const run_result& r) { return measure_.cost(r.final_quality().*measure_.value); });
@@ -230,43 +236,61 @@ class reference_curve {
     cost_ratio out;
     out.value = ratio(spread_of(own).mean, spread_of(other).mean);
     if (own.size() == 1) return out;
-    const std::vector<double> values = seeds_.resample([&](std::span<const std::size_t> chosen) {
-      return ratio(mean_of(own, chosen), mean_of(other, chosen));
-    });
+    const std::vector<double> values =
+        seeds_.resample([&](std::size_t, std::span<const std::size_t> chosen) {
+          return ratio(mean_of(own, chosen), mean_of(other, chosen));
+        });
     out.likely = middle_of(values);
-    if (!std::isfinite(values.back())) return out;
     skim::running_moments m;
-    for (const double v : values) m.insert(v);
+    for (const double v : values) {
+      if (!std::isfinite(v)) return out;
+      m.insert(v);
+    }
     out.standard_error = std::sqrt(m.variance());
     return out;
   }
 
-  [[nodiscard]] time_ratio ratio_of_times(const std::vector<double>& own, double seconds) const {
-    const auto curve_of = [&](auto mean) {
-      std::vector<budget_curve::point> points;
-      for (const point& p : points_) points.push_back({p.seconds, mean(p.costs)});
-      return budget_curve(std::move(points));
-    };
+  // The curve of means and times that the functions make of each cell's.
+  template <class Time, class Mean>
+  [[nodiscard]] budget_curve curve_of(Time time, Mean mean) const {
+    std::vector<budget_curve::point> points;
+    for (const std::size_t p : points_) points.push_back({time(p), mean(costs_[p])});
+    return budget_curve(std::move(points));
+  }
+
+  [[nodiscard]] time_ratio ratio_of_times(std::size_t i) const {
     const auto mean = [](const std::vector<double>& costs) { return spread_of(costs).mean; };
-    const budget_curve curve = curve_of(mean);
+    const auto time = [&](std::size_t p) { return cells_[p].seconds; };
+    const budget_curve curve = curve_of(time, mean);
+    const double reached = mean(costs_[i]);
     time_ratio out;
-    out.value = curve.budget_for(mean(own)) / seconds;
-    if (curve.is_beyond(mean(own))) out.is = time_ratio::kind::at_least;
-    if (curve.is_before(mean(own))) out.is = time_ratio::kind::at_most;
-    if (own.size() == 1) return out;
-    const std::vector<double> values = seeds_.resample([&](std::span<const std::size_t> chosen) {
-      const auto of = [&](const std::vector<double>& costs) { return mean_of(costs, chosen); };
-      const budget_curve resampled = curve_of(of);
-      if (resampled.is_beyond(of(own))) return std::numeric_limits<double>::infinity();
-      return resampled.is_before(of(own)) ? 0 : resampled.budget_for(of(own)) / seconds;
-    });
-    out.likely = middle_of(values);
+    out.value = curve.budget_for(reached) / time(i);
+    if (curve.is_beyond(reached)) out.is = time_ratio::kind::at_least;
+    if (curve.is_before(reached)) out.is = time_ratio::kind::at_most;
+    if (costs_[i].size() == 1) return out;
+    // Of a draw whose quality the reference does not reach, the ends know a bound each.
+    std::vector<double> least(seed_bootstrap::resamples);
+    std::vector<double> most =
+        seeds_.resample([&](std::size_t draw, std::span<const std::size_t> chosen) {
+          const auto of = [&](const std::vector<double>& costs) { return mean_of(costs, chosen); };
+          const auto at = [&](std::size_t p) { return times_[p][draw]; };
+          const budget_curve drawn = curve_of(at, of);
+          const double cost = of(costs_[i]);
+          const double ratio = drawn.budget_for(cost) / at(i);
+          least[draw] = drawn.is_before(cost) ? 0 : ratio;
+          return drawn.is_beyond(cost) ? std::numeric_limits<double>::infinity() : ratio;
+        });
+    out.likely = interval{middle_of(std::move(least)).least, middle_of(std::move(most)).most};
     return out;
   }
 
+  std::string sampler_;
   const measure& measure_;
+  const std::vector<cell>& cells_;
   const seed_bootstrap& seeds_;
-  std::vector<point> points_;
+  const drawn_times& times_;
+  std::vector<std::vector<double>> costs_;  // of each cell, by seed
+  std::vector<std::size_t> points_;         // cells of the reference
 };
 
 measure_summary summarize_measure(const cell& c, const measure& m, double equal_time) {
@@ -320,11 +344,16 @@ std::vector<cell_summary> summarize(const importance_settings& settings,
       s.measures.push_back(summarize_measure(c, m, fastest(c.scale)));
     summaries.push_back(std::move(s));
   }
+  drawn_times times;
+  for (const cell& c : cells)
+    times.push_back(seeds.resample([&](std::size_t, std::span<const std::size_t> chosen) {
+      return steady_seconds(c, chosen);
+    }));
   for (std::size_t m = 0; m < measures.size(); ++m) {
     for (const std::string& reference : references) {
-      const reference_curve curve(reference, measures[m], cells, seeds);
+      const reference_curve curve(reference, measures[m], cells, seeds, times);
       for (std::size_t i = 0; i < cells.size(); ++i)
-        summaries[i].measures[m].against.push_back(curve.compare(reference, cells[i]));
+        summaries[i].measures[m].against.push_back(curve.compare(i));
     }
   }
   return summaries;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,8 +51,8 @@ struct cost_ratio {
 /// Processor time that a reference takes for a sampler's final quality, over the sampler's own.
 struct time_ratio {
   double value = 1;
-  /// 95 % by bootstrap, none for a single seed; 0 and infinity where it goes beyond what the
-  /// reference's runs reached.
+  /// 95 % by bootstrap of qualities and times, none for a single seed; 0 and infinity where it goes
+  /// beyond what the reference's runs reached.
   std::optional<interval> likely;
   /// A bound where the quality lies outside what the reference's runs reached.
   enum class kind { exact, at_least, at_most } is = kind::exact;
@@ -91,11 +92,14 @@ struct cell {
   double scale = 1;
   double learning_rate = 0;
   std::vector<const run_result*> runs;  ///< by seed
-  /// Steps times the median time of a step, plus the median time of making the sampler. Medians over
-  /// the runs of all seeds and rates: a busy machine slows some of them down, and the quality of the
-  /// others does not depend on it.
-  double seconds = 0;
+  /// Those at other rates too, by seed, without such as diverged.
+  std::vector<std::vector<const run_result*>> timed;
+  double seconds = 0;  ///< steady_seconds of all seeds
 };
+
+/// Steps times the median time of a step, plus the median time of making the sampler. Medians over the
+/// runs of these seeds (numbers, from 0) at all rates: a busy machine slows some of them down.
+[[nodiscard]] double steady_seconds(const cell& c, std::span<const std::size_t> seeds);
 
 /// Pre: there are values.
 [[nodiscard]] spread spread_of(const std::vector<double>& values);

@@ -281,31 +281,33 @@ text_table table_of(const importance_settings& settings, const std::vector<measu
 
 namespace {
 
-// "loss-table: faster than uniform to the same test loss, beyond the 95 % interval."
-std::string verdict(const cell_summary& s, const comparison& c, std::string_view measure) {
-  const interval& likely = *c.time->likely;
-  const std::string target = " than " + c.reference + " to the same " + std::string(measure);
-  if (likely.least > 1) return s.sampler + ": faster" + target + ", beyond the 95 % interval.\n";
-  if (likely.most < 1) return s.sampler + ": slower" + target + ", beyond the 95 % interval.\n";
-  return s.sampler + ": neither faster nor slower" + target + ", within the 95 % interval.\n";
-}
-
 // Whether the reference was better with clearly less than the full budget, as where it overfits.
 bool gets_worse(const cell_summary& s) {
   const comparison& c = s.measures.front().against.front();
   return c.reference == s.sampler && c.time && c.time->value < 0.9;
 }
 
-// What the samplers achieved against each reference, with the largest budget.
+// "Faster than uniform to the same test loss, by all of the interval: loss-table." and so on, of the
+// largest budget, for each reference.
 std::string verdicts(const importance_settings& settings, std::string_view measure,
                      const std::vector<cell_summary>& summaries) {
   std::string text;
-  for (std::size_t r = 0; r < summaries.front().measures.front().against.size(); ++r) {
+  const auto& references = summaries.front().measures.front().against;
+  for (std::size_t r = 0; r < references.size(); ++r) {
+    std::string faster, slower, neither;
     for (const cell_summary& s : summaries) {
       const comparison& c = s.measures.front().against[r];
-      if (s.scale == settings.budgets.back() && c.time && c.reference != s.sampler)
-        text += verdict(s, c, measure);
+      if (s.scale != settings.budgets.back() || !c.time || c.reference == s.sampler) continue;
+      const interval& likely = *c.time->likely;
+      std::string& list = likely.least > 1 ? faster : likely.most < 1 ? slower : neither;
+      list += (list.empty() ? "" : ", ") + s.sampler;
     }
+    const std::string target =
+        " than " + references[r].reference + " to the same " + std::string(measure);
+    if (!faster.empty()) text += "Faster" + target + ", by all of the interval: " + faster + ".\n";
+    if (!slower.empty()) text += "Slower" + target + ", by all of the interval: " + slower + ".\n";
+    if (!neither.empty())
+      text += "Not to be told apart from " + references[r].reference + ": " + neither + ".\n";
   }
   return text;
 }

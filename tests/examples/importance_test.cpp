@@ -321,6 +321,16 @@ TEST_CASE("Time ratios are read off a reference's runs", "[unit]") {
     CHECK_THAT(c.likely->least, WithinRel(0.8, 1e-9));
     CHECK_THAT(c.likely->most, WithinRel(0.8, 1e-9));
   }
+  SECTION("times are drawn with their seeds") {
+    for (run_result& r : results)
+      if (r.plan.sampler == "slow") r.seconds = r.plan.seed == 1 ? 20 : 60;
+    const auto drawn = summarize(s, {loss_measure}, pick_rates(s, measures, results));
+    const time_ratio t = drawn[3].measures[0].against[0].time.value();
+    CHECK_THAT(t.value, WithinRel(0.5, 1e-9));
+    // uniform takes 20 for 0.3, or at 0.31 and 0.29 a little off it
+    CHECK_THAT(t.likely->least, WithinRel(20.0 / 60 * std::pow(2.0, -0.05), 1e-9));
+    CHECK(std::isinf(t.likely->most));
+  }
   SECTION("one seed has no interval") {
     s.seeds = 1;
     std::erase_if(results, [](const run_result& r) { return r.plan.seed == 2; });
@@ -377,7 +387,8 @@ TEST_CASE("Intervals by bootstrap cover as often as they say", "[stat]") {
   for (std::size_t t = 0; t < turns; ++t) {
     std::vector<double> values(n);
     for (double& v : values) v = skim::normal(g);
-    const auto means = seeds.resample([&](auto chosen) { return mean_of(values, chosen); });
+    const auto means =
+        seeds.resample([&](std::size_t, auto chosen) { return mean_of(values, chosen); });
     const interval i = middle_of(means);
     covered += i.least <= 0 && 0 <= i.most ? 1 : 0;
   }

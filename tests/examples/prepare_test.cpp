@@ -17,6 +17,7 @@
 
 using namespace skim_examples;
 using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
 
 namespace {
 
@@ -72,6 +73,38 @@ TEST_CASE("Standardizing uses training statistics and silences constant columns"
   CHECK(test.dense[1] == 0.0F);
   dataset narrow = dense_set(2, 2);
   CHECK_THROWS_AS(scaler.apply(narrow), data_error);
+}
+
+TEST_CASE("Heavy tails are taken the logarithm of", "[unit]") {
+  const auto scale = [](std::size_t rows, auto value) {
+    dataset d = dense_set(rows, 1);
+    for (std::size_t i = 0; i < rows; ++i) d.dense[i] = value(i);
+    feature_scaler::fit(d, scaling::standardize).apply(d);
+    return d.dense;
+  };
+  // one value of 1000 among numbers of -1 to 1: a deviation of 45 would make all of them one
+  const auto heavy =
+      scale(500, [](std::size_t i) { return i == 7 ? -1000.0F : static_cast<float>(i % 3) - 1; });
+  CHECK(heavy[2] - heavy[0] > 1);
+  CHECK(std::abs(heavy[7]) < 15);
+  CHECK(heavy[7] < heavy[0]);  // with its sign
+  const auto flag = [](std::size_t i) { return i == 7 ? 1.0F : 0.0F; };
+  CHECK_THAT(scale(500, flag)[7], WithinRel(std::sqrt(499.0F), 1e-4F));  // as without it
+  const auto light = scale(500, [](std::size_t i) { return static_cast<float>(i); });
+  CHECK_THAT(light[2] - light[1], WithinRel(light[499] - light[498], 1e-3F));
+
+  dataset sparse;  // 41 values of one column; zeros that are not stored do not count
+  sparse.features = storage::sparse;
+  sparse.rows = 41;
+  sparse.cols = 1;
+  for (std::size_t i = 0; i < 41; ++i) {
+    sparse.indices.push_back(0);
+    sparse.offsets.push_back(i + 1);
+    sparse.values.push_back(i == 0 ? 1000.0F : static_cast<float>(1 + i % 2));
+  }
+  feature_scaler::fit(sparse, scaling::max_abs).apply(sparse);
+  CHECK(sparse.values[0] == 1);
+  CHECK(sparse.values[1] > 0.1F);
 }
 
 TEST_CASE("Sparse features are scaled by their largest value", "[unit]") {
