@@ -262,7 +262,10 @@ int run(int argc, char** argv) {
                  {.least = 0, .most = 64, .below = bound::open});
   line.add_count("--evaluations", s.evaluations, "points of a curve, besides its end", {0, 10000});
   line.add_real("--beta", s.beta, "exponent of the importance weights: 1 unbiased, 0 none", {0, 1});
-  line.add_count("--pool", s.pool, "candidates looked at for each example drawn", {1, 1024});
+  line.add_count("--pool", s.pool,
+                 "candidates looked at for each example drawn, by sketch or class; the rest have "
+                 "defaults of their own",
+                 {1, 1024});
   line.add_choice("--gate", gate, "whether nadaraya-watson may fall back to uniform draws",
                   {"auto", "open"});
   line.add_switch("--stream", s.stream, "one pass: examples do not come back");
