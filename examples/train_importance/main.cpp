@@ -270,8 +270,12 @@ int run(int argc, char** argv) {
       "sampled batches after which nadaraya-watson hashes what the last hidden layer makes "
       "of all examples; 0 never",
       {0, 1u << 30});
-  line.add_count("--pool", s.pool, "candidates looked at for each example drawn", {1, 1024});
-  line.add_choice("--gate", gate, "whether nadaraya-watson may fall back to uniform draws",
+  line.add_count("--pool", s.pool,
+                 "candidates looked at for each example drawn, by sketch or class; the rest have "
+                 "defaults of their own",
+                 {1, 1024});
+  line.add_choice("--gate", gate,
+                  "whether nadaraya-watson and hybrid may fall back to class-stratified draws",
                   {"auto", "open"});
   line.add_switch("--stream", s.stream, "one pass: examples do not come back");
   line.add_count("--rare", s.rare,

@@ -17,7 +17,7 @@ constexpr std::size_t dim = 3, examples = 1500;
 
 skim::nadaraya_watson_sampler_params quick() {
   skim::nadaraya_watson_sampler_params p{
-      .fit_rows = 64, .half_life = 2000, .warm_up = 200, .refresh = 4};
+      .fit_rows = 64, .beta = 1, .half_life = 2000, .warm_up = 200, .refresh = 4};
   p.gate.mode = skim::gate_mode::open;
   return p;
 }
