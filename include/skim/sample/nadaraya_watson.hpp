@@ -288,10 +288,10 @@ class sketch_selector {
     if (done >= params_.exact_from) exact_only_ = true;
   }
 
-  /// Whether it is time to hash all examples by other features: the gate has passed a check, and the
-  /// interval is over.
+  /// Whether it is time to hash all examples by other features: the gate has passed a check, errors are
+  /// rare, and the interval is over.
   [[nodiscard]] bool rehash_due() const noexcept {
-    return params_.rehash > 0 && next() == phase::sampling && gate_.is_proven() &&
+    return params_.rehash > 0 && next() == phase::sampling && gate_.is_proven() && leaning_ &&
            (!rehashed_ || since_rehash_ >= params_.rehash);
   }
   /// Goes on with another family: a fresh sketch that knows the scores of all examples. Together they
@@ -633,8 +633,9 @@ class nadaraya_watson_sampler {
   /// Tells how much of the training is done, in [0, 1]: the last part has exact weights (exact_from).
   void progress(double done) noexcept { selector_.progress(done); }
 
-  /// Whether rehash() is due: the gate has found that sampling pays and params::rehash batches have
-  /// been sampled since the last time.
+  /// Whether rehash() is due: the gate has found that sampling pays, errors are rare, and params::rehash
+  /// batches have been sampled since the last time. Where every example has some error, codes of a
+  /// hidden layer found no more than those of the features.
   [[nodiscard]] bool rehash_due() const noexcept { return selector_.rehash_due(); }
 
   /// Hashes all examples by other features, for example what the last hidden layer makes of them now,
