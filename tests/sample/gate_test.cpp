@@ -11,9 +11,7 @@ namespace {
 
 double lift_of(const std::vector<float>& predicted, const std::vector<float>& observed,
                const std::vector<float>& weights = {}) {
-  std::vector<skim::id_t> order(predicted.size());
-  std::iota(order.begin(), order.end(), 0u);
-  return skim::top_tenth_lift(predicted, observed, weights, order).share;
+  return skim::top_tenth_lift(predicted, observed, weights).share;
 }
 
 /// Rows of one step: predictions that rank the observed scores, or that know nothing.
