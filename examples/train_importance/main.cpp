@@ -265,11 +265,11 @@ int run(int argc, char** argv) {
                 "exponent of the importance weights: 1 unbiased, 0 none; default 1, and "
                 "nadaraya-watson's own choice",
                 {0, 1});
-  line.add_count(
-      "--rehash", s.rehash,
-      "sampled batches after which nadaraya-watson hashes what the last hidden layer makes "
-      "of all examples; 0 never",
-      {0, 1u << 30});
+  line.add_count("--rehash", s.rehash,
+                 "sampled batches after which nadaraya-watson again hashes what the last hidden "
+                 "layer makes of "
+                 "all examples; 0 never, default 1000",
+                 {0, 1u << 30});
   line.add_count("--pool", s.pool,
                  "candidates looked at for each example drawn, by sketch or class; the rest have "
                  "defaults of their own",

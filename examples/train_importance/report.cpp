@@ -129,7 +129,7 @@ json to_json(const importance_settings& s, const problem& p) {
   out["learning_rates"] = s.learning_rates;
   out["schedule"] = "linear decay to zero over the budget";
   out["beta"] = s.beta ? json(*s.beta) : json("auto");
-  out["rehash"] = s.rehash;
+  out["rehash"] = s.rehash ? json(*s.rehash) : json("auto");
   out["pool"] = s.pool;
   out["gate"] = s.gate == skim::gate_mode::open ? "open" : "automatic";
   out["threads"] = s.threads;

@@ -132,7 +132,7 @@ template <class S>
   skim::nadaraya_watson_sampler_params p;
   p.pool = settings.pool;
   p.beta = settings.beta;
-  p.rehash = settings.rehash;
+  p.rehash = settings.rehash.value_or(p.rehash);
   p.gate.mode = settings.gate;
   return p;
 }

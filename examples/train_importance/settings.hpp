@@ -54,8 +54,8 @@ struct importance_settings {
   std::vector<double> learning_rates{2e-3};  ///< several: every sampler picks its own
   double validation = 0;       ///< part of the training rows that the picking is done on
   std::optional<double> beta;  ///< exponent of the importance weights; none: the sampler's choice
-  std::size_t rehash = 0;  ///< sampled batches between hashes of the last hidden layer; 0: never
-  std::size_t pool = 8;    ///< candidates for each example drawn
+  std::optional<std::size_t> rehash;  ///< sampled batches between hashes of the last hidden layer
+  std::size_t pool = 8;               ///< candidates for each example drawn
   skim::gate_mode gate = skim::gate_mode::automatic;
   std::vector<double> ladder{0.25, 0.5, 1, 2};  ///< further budgets of the references' runs
   std::size_t evaluations = 12;                 ///< of a run on the test set, besides the last
