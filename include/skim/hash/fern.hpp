@@ -132,6 +132,11 @@ class fern_family {
   template <class Arch>
   [[nodiscard]] bool hash_block(const float* const* rows, std::size_t count, float* lanes,
                                 code_t* codes) const noexcept;
+  template <class Arch>
+  void hash_block(sparse_view x, std::size_t first, std::size_t count, float* lanes,
+                  code_t* codes) const noexcept;
+  template <class Arch>
+  void compare_lanes(const float* lanes, std::size_t count, code_t* codes) const noexcept;
   void hash_sparse(sparse_row x, code_t* codes) const noexcept;
   template <class Column>
   static distribution fit_columns(std::size_t rows, std::size_t cols, const params& p,

@@ -481,13 +481,16 @@ void hash_to_16_bits(const Family& family, matrix_view<const float> points,
 template <sparse_hash_family Family>
 void hash_to_16_bits(const Family& family, sparse_view points, std::span<std::uint16_t> codes,
                      workspace& ws) {
-  const std::size_t hashes = family.num_hashes();
+  constexpr std::size_t chunk = 256;
+  const std::size_t hashes = family.num_hashes(), n = points.rows();
   auto frame = ws.frame();
-  const auto wide = frame.template take<code_t>(hashes);
-  for (std::size_t i = 0; i < points.rows(); ++i) {
-    family.hash(points.row(i), wide, ws);
-    std::transform(wide.begin(), wide.end(),
-                   codes.begin() + static_cast<std::ptrdiff_t>(i * hashes),
+  const auto wide = frame.template take<code_t>(chunk * hashes);
+  for (std::size_t first = 0; first < n; first += chunk) {
+    const std::size_t count = std::min(chunk, n - first);
+    const auto some = wide.first(count * hashes);
+    family.hash(points.rows(first, count), some, ws);
+    std::transform(some.begin(), some.end(),
+                   codes.begin() + static_cast<std::ptrdiff_t>(first * hashes),
                    [](code_t c) { return static_cast<std::uint16_t>(c); });
   }
 }
