@@ -69,7 +69,8 @@ struct fern_params {
 ///          features of a sparse entry.
 /// Cost:    dense: hashes * bits comparisons, 32 points at a time in a batch and a register of
 ///          features at a time in a single point; one pass over the coordinates that are compared.
-///          Sparse: the nonzeros, and the features they meet.
+///          Sparse: the nonzeros, and the features they meet; in a batch with few features for its
+///          nonzeros, all features, 32 points at a time.
 /// Error:   the kernel is exact up to the rounding of thresholds to float.
 /// Threads: immutable: any number at once, each with its own workspace.
 /// Seeds:   equal seeds, parameters and coordinates give equal codes on every platform.

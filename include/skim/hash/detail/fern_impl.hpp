@@ -391,7 +391,9 @@ void fern_family::hash_block(sparse_view x, std::size_t first, std::size_t count
       const id_t j = row.indices[e];
       const std::uint64_t word = present[j / 64] << (63 - j % 64);  // j's bit on top
       const std::size_t slot = before[j / 64] + static_cast<std::size_t>(std::popcount(word)) - 1;
-      lanes[((word >> 63) != 0 ? slot : nowhere) * n + i] = row.values[e];
+      // By a mask, lest a compiler makes a branch of it.
+      const std::size_t used = std::size_t{0} - static_cast<std::size_t>(word >> 63);
+      lanes[((slot & used) | (nowhere & ~used)) * n + i] = row.values[e];
     }
   }
   compare_lanes<Arch>(lanes, count, codes);
@@ -408,9 +410,15 @@ inline void fern_family::hash(sparse_view x, std::span<code_t> codes, workspace&
   if (x.cols() > dim_)
     SKIM_THROW(invalid_input, detail::concat("fern_family::hash: got points of dimension ",
                                              x.cols(), ", wanted ", dim_));
+  if (x.rows() == 0) return;
   for (std::size_t i = 0; i < x.rows(); ++i)
+    detail::check_sparse_indices("fern_family::hash", x.row(i), dim_);
+  // The values of all rows follow each other.
+  const bool finite = all_finite({x.row(0).values.data(), x.nonzeros()});
+  for (std::size_t i = 0; i < x.rows() && !finite; ++i)
     detail::check_sparse_point("fern_family::hash", x.row(i), dim_);
-  if (slots_.size() > 16 * (x.nonzeros() / std::max<std::size_t>(x.rows(), 1))) {
+  // Rows with few entries for many features flip the bits of the zero vector's codes.
+  if (slots_.size() > 16 * (x.nonzeros() / x.rows())) {
     for (std::size_t i = 0; i < x.rows(); ++i)
       hash_sparse(x.row(i), codes.data() + i * params_.hashes);
     return;
