@@ -468,10 +468,12 @@ void one_stage(benchmark::State& state, stage kind, shape s) {
   skim::workspace ws;
   std::vector<std::uint16_t> codes(d.rows() * p.hashes);
   d.visit([&](auto x) { skim::detail::hash_to_16_bits(family, x, codes, ws); });
-  const skim::cached_codes<std::uint16_t> cached(
-      skim::matrix_view<const std::uint16_t>(codes.data(), d.rows(), p.hashes), d.labels());
   skim::nadaraya_watson_sketch<skim::fern_family, 2> sketch(
       family, {.width = p.width, .classes = classes, .shrinkage = p.shrinkage});
+  std::vector<std::uint16_t> columns = codes;
+  sketch.columns().to_columns(columns, d.labels());
+  const skim::cached_columns cached(
+      skim::matrix_view<const std::uint16_t>(columns.data(), d.rows(), p.hashes));
   skim::random_engine g(skim::seed{2});
   skim::detail::epoch_order order(d.rows(), g.child(0));
   std::vector<id_t> pool(candidates), chosen(batch), scratch;
@@ -479,12 +481,12 @@ void one_stage(benchmark::State& state, stage kind, shape s) {
   for (int i = 0; i < 40; ++i) {
     order.take(chosen);
     fill_scores(d.labels(), chosen, g, given);
-    sketch.insert_codes(cached, chosen, given);
+    sketch.insert_columns(cached, chosen, given);
   }
   skim::nadaraya_watson_scores<skim::fern_family, 2> scores(
       sketch, skim::regression_value::root_mean_square);
   order.take(pool);
-  scores.query_codes(cached, pool, std::span<float>(predicted));
+  scores.query_columns(cached, pool, std::span<float>(predicted));
   const std::size_t sampled = batch - skim::detail::uniform_rows(batch, p.uniform_share);
   const skim::inclusion_params budget{.budget = static_cast<double>(sampled), .floor = 1e-3};
   skim::inclusion_probabilities(predicted, budget, std::span<float>(inclusion));
@@ -498,7 +500,7 @@ void one_stage(benchmark::State& state, stage kind, shape s) {
         return order.take(pool);
       case stage::score:
         order.take(pool);  // fresh candidates; subtract `order`
-        return scores.query_codes(cached, pool, std::span<float>(predicted));
+        return scores.query_columns(cached, pool, std::span<float>(predicted));
       case stage::inclusion:
         skim::inclusion_probabilities(predicted, budget, std::span<float>(inclusion));
         return;
@@ -510,7 +512,7 @@ void one_stage(benchmark::State& state, stage kind, shape s) {
         return;
       case stage::insert:
         sketch.decay(std::exp2(-static_cast<double>(batch) / p.half_life));
-        return sketch.insert_codes(cached, std::span(pool).first(batch), given, exact);
+        return sketch.insert_columns(cached, std::span(pool).first(batch), given, exact);
       case stage::refresh_some:
         return scores.refresh(sketch, cached, std::span(pool).first(batch));
       case stage::refresh_all:

@@ -103,6 +103,27 @@ TEST_CASE("a binary column is always compared between its two values", "[unit]")
   for (const auto code : skim_test::codes_of(f, sample.row(9))) CHECK(code == 0);
 }
 
+TEST_CASE("sparse batches hash as their dense rows, with few features and with many", "[unit]") {
+  for (const std::size_t hashes : {4u, 40u})
+    for (const std::size_t n : {1u, 32u, 33u, 77u}) {
+      const auto sparse = skim_test::sparse_gaussian_points(n, 200, 6, skim::seed{n});
+      std::vector<float> x(n * 200, 0.0f);
+      for (std::size_t i = 0; i < n; ++i)
+        for (std::size_t k = 0; k < sparse.row(i).nonzeros(); ++k)
+          x[i * 200 + sparse.row(i).indices[k]] = sparse.row(i).values[k];
+      const skim::matrix_view<const float> dense(x.data(), n, 200);
+      const std::vector<skim::fern_coordinate> ranges(200, {.lo = -1, .hi = 1});
+      const skim::fern_family f({.hashes = hashes, .bits = 8}, ranges, skim::seed{3});
+      skim::workspace ws;
+      std::vector<skim::code_t> want(n * hashes), got(n * hashes), one(hashes);
+      f.hash(dense, want, ws);
+      f.hash(sparse.view(), got, ws);
+      CHECK(got == want);
+      f.hash(sparse.view().rows(n - 1, 1), one, ws);
+      CHECK(std::equal(one.begin(), one.end(), want.end() - static_cast<std::ptrdiff_t>(hashes)));
+    }
+}
+
 TEST_CASE("a sparse sample gives the family of the same sample written densely", "[unit]") {
   const auto sparse = skim_test::sparse_gaussian_points(60, 30, 4, skim::seed{2});
   skim_test::points dense(60, 30);

@@ -413,6 +413,7 @@ TEST_CASE("nadaraya_watson samplers refuse what they cannot work with", "[unit]"
   CHECK_THROWS_AS(make({.half_life = 0}), skim::invalid_params);
   CHECK_THROWS_AS(make({.bits = 17}), skim::invalid_params);
   CHECK_THROWS_AS(make({.width = 1000}), skim::invalid_params);
+  CHECK_THROWS_AS(make({.width = 131072}), skim::invalid_params);
   CHECK_THROWS_AS(make({.class_exponent = 1.5}), skim::invalid_params);
   CHECK_THROWS_AS(make({.rare_errors = std::nan("")}), skim::invalid_params);
   CHECK_THROWS_AS(nadaraya_watson_sampler<>(data.view().rows(0, 0), {}, {}, skim::seed{1}),

@@ -280,6 +280,14 @@ TEST_CASE("points, 32-bit codes, 16-bit codes and lists of them are the same dat
     CHECK(skim_test::image_of(narrow) == bytes);
     CHECK(skim_test::image_of(single) == bytes);
     CHECK(skim_test::image_of(listed) == bytes);
+    std::vector<std::uint16_t> columns = codes16;
+    points.columns().to_columns(columns, s.labels);
+    const skim::cached_columns located({columns.data(), n, rows});
+    sketch_of<1> by_column(family, p), by_listed_column(family, p);
+    by_column.insert_columns(located, s.scores, s.weights);
+    by_listed_column.insert_columns(located, ids, s.scores, s.weights);
+    CHECK(skim_test::image_of(by_column) == bytes);
+    CHECK(skim_test::image_of(by_listed_column) == bytes);
 
     std::vector<float> a(n), b(n), c(n), table(n);
     points.query(s.x.view(), s.labels, std::span<float>(a), ws);
@@ -296,6 +304,10 @@ TEST_CASE("points, 32-bit codes, 16-bit codes and lists of them are the same dat
                                                   Catch::Matchers::WithinAbs(full[i].mean, 1e-5));
     const skim::nadaraya_watson_scores<skim::fern_family> scores(points);
     scores.query_codes(all16, table);
+    std::vector<float> from_columns(n);
+    scores.query_columns(located, ids, from_columns);
+    std::reverse(from_columns.begin(), from_columns.end());
+    CHECK(table == from_columns);
     for (std::size_t i = 0; i < n; ++i)
       REQUIRE_THAT(static_cast<double>(table[i]), Catch::Matchers::WithinAbs(a[i], 1e-5));
   }
@@ -409,6 +421,13 @@ TEST_CASE("bad input is refused before any cell is touched", "[unit]") {
   const std::vector<skim::code_t> good{0, 1, 2, 15};
   const std::vector<skim::id_t> beyond{1};
   refused([&] { sketch.insert_codes(cached(good, 4), beyond, one); });
+  const std::vector<std::uint16_t> near{0, 1, 2, 3}, beside{0, 1, 2, 60000};
+  const auto columns = [](const std::vector<std::uint16_t>& c, std::size_t hashes) {
+    return skim::cached_columns({c.data(), c.size() / hashes, hashes});
+  };
+  refused([&] { sketch.insert_columns(columns(beside, 4), one); });
+  refused([&] { sketch.insert_columns(columns(near, 2), std::vector<float>(2, 1.0f)); });
+  refused([&] { sketch.insert_columns(columns(near, 4), beyond, one); });
   refused([&] { sketch.query_codes(cached(good, 4), beyond, out); });
 
   using params = skim::nadaraya_watson_params;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "skim/table/counter_rows.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <set>
@@ -33,6 +34,31 @@ TEST_CASE("cells of a point are the columns of its rows", "[unit]") {
       for (std::size_t r = 0; r < 5; ++r) REQUIRE(at[r] == r * 128 + c.column(r, codes[r], label));
     }
   }
+}
+
+TEST_CASE("codes replaced by their columns are the columns one by one", "[unit]") {
+  for (const std::size_t rows : {1u, 4u, 5u})
+    for (const std::uint64_t range :
+         {std::uint64_t{16}, std::uint64_t{5000}, std::uint64_t{1} << 32})
+      for (const std::size_t width : {128u, 65536u}) {
+        if (range == std::uint64_t{1} << 32 && width == 65536) continue;
+        const skim::code_columns c(rows, width, range, 7, skim::seed{3});
+        skim::random_engine g(skim::seed{4});
+        constexpr std::size_t n = 50;
+        std::vector<std::uint16_t> codes(n * rows);
+        std::vector<skim::label_t> labels(n);
+        for (auto& x : codes)
+          x = static_cast<std::uint16_t>(
+              skim::uniform_below(g, std::min(range, std::uint64_t{65536})));
+        for (auto& l : labels) l = static_cast<skim::label_t>(skim::uniform_below(g, 7));
+        std::vector<std::uint16_t> labelled = codes, plain = codes;
+        c.to_columns(labelled, labels);
+        c.to_columns(plain, {});
+        for (std::size_t i = 0; i < codes.size(); ++i) {
+          REQUIRE(labelled[i] == c.column(i % rows, codes[i], labels[i / rows]));
+          REQUIRE(plain[i] == c.column(i % rows, codes[i], 0));
+        }
+      }
 }
 
 TEST_CASE("codes beyond the range still give a cell of their row", "[unit]") {

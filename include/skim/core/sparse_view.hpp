@@ -61,6 +61,14 @@ class sparse_view {
     return {indices_.subspan(first, count), values_.subspan(first, count)};
   }
 
+  /// Rows [first, first + count). Pre: first + count <= rows(), count > 0.
+  [[nodiscard]] sparse_view rows(std::size_t first, std::size_t count) const noexcept {
+    SKIM_EXPECTS(count > 0 && first + count <= rows());
+    sparse_view some = *this;
+    some.offsets_ = offsets_.subspan(first, count + 1);
+    return some;
+  }
+
   /// Throws invalid_input unless offsets ascend, indices ascend within each row and stay below
   /// cols(), and values are finite. Cost: O(nonzeros).
   void validate() const {

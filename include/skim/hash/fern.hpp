@@ -69,7 +69,8 @@ struct fern_params {
 ///          features of a sparse entry.
 /// Cost:    dense: hashes * bits comparisons, 32 points at a time in a batch and a register of
 ///          features at a time in a single point; one pass over the coordinates that are compared.
-///          Sparse: the nonzeros, and the features they meet.
+///          Sparse: the nonzeros, and the features they meet; in a batch with few features for its
+///          nonzeros, all features, 32 points at a time.
 /// Error:   the kernel is exact up to the rounding of thresholds to float.
 /// Threads: immutable: any number at once, each with its own workspace.
 /// Seeds:   equal seeds, parameters and coordinates give equal codes on every platform.
@@ -132,6 +133,11 @@ class fern_family {
   template <class Arch>
   [[nodiscard]] bool hash_block(const float* const* rows, std::size_t count, float* lanes,
                                 code_t* codes) const noexcept;
+  template <class Arch>
+  void hash_block(sparse_view x, std::size_t first, std::size_t count, float* lanes,
+                  code_t* codes) const noexcept;
+  template <class Arch>
+  void compare_lanes(const float* lanes, std::size_t count, code_t* codes) const noexcept;
   void hash_sparse(sparse_row x, code_t* codes) const noexcept;
   template <class Column>
   static distribution fit_columns(std::size_t rows, std::size_t cols, const params& p,

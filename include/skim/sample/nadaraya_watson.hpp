@@ -41,7 +41,7 @@ struct nadaraya_watson_sampler_params {
   std::size_t run =
       1;  ///< features drawn from 16 neighbouring coordinates at a time: fewer lines read
   std::size_t fit_rows = 500;  ///< examples the ferns' thresholds are taken from
-  std::size_t width = 2048;    ///< W, cells a row of the sketch; a power of two
+  std::size_t width = 2048;    ///< W, cells a row of the sketch; a power of two, at most 65536
   std::size_t pool = 8;        ///< candidates scored for each example drawn
   double uniform_share = 0.2;  ///< lambda: part of each batch drawn uniformly, in (0, 1]
   double exponent = 1;         ///< gamma: probability ~ score^gamma
@@ -81,8 +81,8 @@ struct as_predicted {
 
 [[nodiscard]] inline bool is_possible(const nadaraya_watson_sampler_params& p) noexcept {
   return p.pool > 0 && p.refresh > 0 && p.fit_rows > 0 && p.half_life > 0 && p.bits <= 16 &&
-         p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 && p.uniform_share <= 1 &&
-         (!p.beta || (*p.beta >= 0 && *p.beta <= 1)) && p.exponent >= 0 &&
+         p.width <= 65536 && p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 &&
+         p.uniform_share <= 1 && (!p.beta || (*p.beta >= 0 && *p.beta <= 1)) && p.exponent >= 0 &&
          std::isfinite(p.exponent) && p.rare_errors >= 0 && p.least_noise_scale >= 0 &&
          p.exact_from >= 0 && p.class_exponent >= 0 && p.class_exponent <= 1 &&
          p.value <= regression_value::root_mean_square;
@@ -92,14 +92,15 @@ inline void check_params(const nadaraya_watson_sampler_params& p) {
   check_importance("nadaraya_watson_sampler_params", p.uniform_share, p.beta.value_or(1),
                    p.exponent);
   if (!is_possible(p))
-    SKIM_THROW(
-        invalid_params,
-        concat("nadaraya_watson_sampler_params: got pool ", p.pool, ", refresh ", p.refresh,
-               ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits, ", run ",
-               p.run, ", rare_errors ", p.rare_errors, ", least_noise_scale ", p.least_noise_scale,
-               ", exact_from ", p.exact_from, " and class_exponent ", p.class_exponent,
-               ", wanted the first six positive, at most 16 bits and a run that divides "
-               "them, the others at least 0 and class_exponent at most 1"));
+    SKIM_THROW(invalid_params,
+               concat("nadaraya_watson_sampler_params: got pool ", p.pool, ", refresh ", p.refresh,
+                      ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits,
+                      ", width ", p.width, ", run ", p.run, ", rare_errors ", p.rare_errors,
+                      ", least_noise_scale ", p.least_noise_scale, ", exact_from ", p.exact_from,
+                      " and class_exponent ", p.class_exponent,
+                      ", wanted the first seven positive, at most 16 bits, a width of at most "
+                      "65536 and a run "
+                      "that divides the bits, the others at least 0 and class_exponent at most 1"));
 }
 
 inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
@@ -138,8 +139,6 @@ template <hash_family Family>
 class sketch_selector {
  public:
   using sketch_type = nadaraya_watson_sketch<Family, 2>;
-  using codes_view = cached_codes<std::uint16_t>;
-
   enum class phase : std::uint8_t {
     closed,   ///< the gate is closed: uniform draws, nothing observed
     warming,  ///< uniform draws that the sketch learns from
@@ -184,8 +183,9 @@ class sketch_selector {
   /// class by class, so that systematic draws are stratified by class. Scores are those that `adjust`
   /// leaves of the sketch's.
   template <class Adjust>
-  void select(const codes_view& of, std::span<const id_t> rows, std::span<const float> pool_weights,
-              batch_buffer& drawn, std::size_t batch, Adjust adjust) {
+  void select(const cached_columns& of, std::span<const id_t> rows,
+              std::span<const float> pool_weights, batch_buffer& drawn, std::size_t batch,
+              Adjust adjust) {
     current_ = phase::sampling;
     const std::size_t candidates = rows.size();
     const std::size_t even = uniform_rows(batch, params_.uniform_share);
@@ -196,7 +196,7 @@ class sketch_selector {
     const double start = uniform(engine_);
     for (std::size_t i = 0; i < even; ++i)
       drawn.ids[i] = static_cast<id_t>((static_cast<double>(i) + start) * spacing);
-    scores_->query_codes(of, rows, std::span<float>(predicted_));
+    scores_->query_columns(of, rows, std::span<float>(predicted_));
     adjust(candidate_pool{rows, pool_weights, std::span(drawn.ids).first(even)},
            std::span<float>(predicted_));
     std::span<const float> rates = predicted_;
@@ -252,11 +252,11 @@ class sketch_selector {
   }
 
   /// Learns from the batch last drawn, whose rows of `of` are listed.
-  void observe(const codes_view& of, std::span<const id_t> rows, std::span<const float> scores,
+  void observe(const cached_columns& of, std::span<const id_t> rows, std::span<const float> scores,
                matrix_view<const float> residuals) {
     if (current_ == phase::closed) return;
     sketch_->decay(std::exp2(-static_cast<double>(rows.size()) / params_.half_life));
-    sketch_->insert_codes(of, rows, scores, std::span<const float>(exact_));
+    sketch_->insert_columns(of, rows, scores, std::span<const float>(exact_));
     if (current_ == phase::warming) {
       observed_ += rows.size();
       if (observed_ >= params_.warm_up) scores_->refresh(*sketch_);
@@ -294,13 +294,16 @@ class sketch_selector {
     return params_.rehash > 0 && next() == phase::sampling && gate_.is_proven() && leaning_ &&
            (!rehashed_ || since_rehash_ >= params_.rehash);
   }
-  /// Goes on with another family: a fresh sketch that knows the scores of all examples. Together they
-  /// count as some 10,000 observations, so that those to come soon outweigh them.
-  void rehash(Family family, const codes_view& of, std::span<const float> scores) {
+  /// An empty sketch like the present one, of another family.
+  [[nodiscard]] sketch_type fresh(Family family) const {
+    return sketch_type(std::move(family), sketch_->parameters());
+  }
+  /// Goes on with a fresh sketch, taught the scores of all examples. Together they count as some 10,000
+  /// observations, so that those to come soon outweigh them.
+  void rehash(sketch_type fresh, const cached_columns& of, std::span<const float> scores) {
     constexpr float observations = 10000;
-    sketch_type fresh(std::move(family), sketch_->parameters());
     const float each = std::min(1.0f, observations / static_cast<float>(scores.size()));
-    fresh.insert_codes(of, scores, std::vector<float>(scores.size(), each));
+    fresh.insert_columns(of, scores, std::vector<float>(scores.size(), each));
     sketch_.emplace(std::move(fresh));
     scores_.emplace(*sketch_, params_.value);
     scores_->refresh(*sketch_);
@@ -344,6 +347,7 @@ class sketch_selector {
     s.engine_ = random_engine::load(in);
     s.gate_ = sampling_gate::load(in);
     s.sketch_ = sketch_type::load(in);
+    if (s.sketch_->width() > 65536) in.fail("holds a sketch of width ", s.sketch_->width());
     s.scores_ = nadaraya_watson_scores<Family, 2>::load(in, *s.sketch_);
     s.even_predicted_ = in.get_vector<float>();
     s.even_weights_ = in.get_vector<float>();
@@ -362,12 +366,12 @@ class sketch_selector {
   [[nodiscard]] bool fits(std::size_t batch) const noexcept {
     return current_ == phase::closed || exact_.size() == batch;
   }
-  /// Throws format_error unless the family can have given such codes and the labels are classes.
-  void require_possible(const codes_view& of, const reader& in) const {
-    if (of.largest_code() >= sketch_->family().range())
-      in.fail("holds the code ", of.largest_code());
-    if (of.largest_label() >= sketch_->parameters().classes)
-      in.fail("holds the label ", of.largest_label());
+  /// Throws format_error unless such columns and labels can belong to the sketch.
+  void require_possible(const cached_columns& of, std::span<const label_t> labels,
+                        const reader& in) const {
+    if (of.largest() >= sketch_->width()) in.fail("holds the column ", of.largest());
+    for (const label_t label : labels)
+      if (label >= sketch_->parameters().classes) in.fail("holds the label ", label);
   }
   /// Whether the batch last drawn will be learned from.
   [[nodiscard]] bool learns() const noexcept { return current_ != phase::closed; }
@@ -399,44 +403,38 @@ class sketch_selector {
   std::vector<id_t> scratch_;
 };
 
-/// Codes and labels of n examples with the view of them that the sketch takes.
-class code_store {
+/// Columns of n examples with the view of them that the sketch takes.
+class column_store {
  public:
-  code_store() = default;
-  /// Pre: labels are empty or one for each row of `hashes` codes.
-  code_store(std::vector<std::uint16_t> codes, std::size_t hashes, std::vector<label_t> labels)
-      : hashes_(hashes), codes_(std::move(codes)), labels_(std::move(labels)) {
+  column_store() = default;
+  /// Pre: `hashes` columns for each example.
+  column_store(std::vector<std::uint16_t> columns, std::size_t hashes)
+      : hashes_(hashes), columns_(std::move(columns)) {
     look();
   }
-  // The view points into the vectors: a copy looks at its own, a move takes them along.
-  code_store(const code_store& other) : code_store(other.codes_, other.hashes_, other.labels_) {}
-  code_store(code_store&&) noexcept = default;
-  code_store& operator=(const code_store& other) { return *this = code_store(other); }
-  code_store& operator=(code_store&&) noexcept = default;
-  ~code_store() = default;
+  // The view points into the vector: a copy looks at its own, a move takes it along.
+  column_store(const column_store& other) : column_store(other.columns_, other.hashes_) {}
+  column_store(column_store&&) noexcept = default;
+  column_store& operator=(const column_store& other) { return *this = column_store(other); }
+  column_store& operator=(column_store&&) noexcept = default;
+  ~column_store() = default;
 
-  [[nodiscard]] const cached_codes<std::uint16_t>& view() const noexcept { return *view_; }
-  [[nodiscard]] std::span<const std::uint16_t> codes() const noexcept { return codes_; }
-  [[nodiscard]] std::span<const label_t> labels() const noexcept { return labels_; }
-  [[nodiscard]] std::size_t rows() const noexcept { return codes_.size() / hashes_; }
+  [[nodiscard]] const cached_columns& view() const noexcept { return *view_; }
+  [[nodiscard]] std::span<const std::uint16_t> columns() const noexcept { return columns_; }
+  [[nodiscard]] std::size_t rows() const noexcept { return columns_.size() / hashes_; }
 
-  /// Puts other contents in, with the memory of the old ones left in the arguments.
-  void swap(std::vector<std::uint16_t>& codes, std::vector<label_t>& labels) {
-    codes_.swap(codes);
-    labels_.swap(labels);
+  /// Puts other columns in, with the memory of the old ones left in the argument.
+  void swap(std::vector<std::uint16_t>& columns) {
+    columns_.swap(columns);
     look();
   }
 
  private:
-  void look() {
-    view_.emplace(matrix_view<const std::uint16_t>(codes_.data(), rows(), hashes_), labels_);
-  }
+  void look() { view_.emplace(matrix_view<const std::uint16_t>(columns_.data(), rows(), hashes_)); }
 
   std::size_t hashes_ = 1;
-  std::vector<std::uint16_t> codes_;  // (n, hashes)
-  std::vector<label_t> labels_;
-  std::optional<cached_codes<std::uint16_t>> view_{
-      cached_codes<std::uint16_t>(matrix_view<const std::uint16_t>())};
+  std::vector<std::uint16_t> columns_;  // (n, hashes)
+  std::optional<cached_columns> view_{cached_columns(matrix_view<const std::uint16_t>())};
 };
 
 /// The first of the coordinates that a family reads in each block of 16: for dense rows about one
@@ -483,13 +481,16 @@ void hash_to_16_bits(const Family& family, matrix_view<const float> points,
 template <sparse_hash_family Family>
 void hash_to_16_bits(const Family& family, sparse_view points, std::span<std::uint16_t> codes,
                      workspace& ws) {
-  const std::size_t hashes = family.num_hashes();
+  constexpr std::size_t chunk = 256;
+  const std::size_t hashes = family.num_hashes(), n = points.rows();
   auto frame = ws.frame();
-  const auto wide = frame.template take<code_t>(hashes);
-  for (std::size_t i = 0; i < points.rows(); ++i) {
-    family.hash(points.row(i), wide, ws);
-    std::transform(wide.begin(), wide.end(),
-                   codes.begin() + static_cast<std::ptrdiff_t>(i * hashes),
+  const auto wide = frame.template take<code_t>(chunk * hashes);
+  for (std::size_t first = 0; first < n; first += chunk) {
+    const std::size_t count = std::min(chunk, n - first);
+    const auto some = wide.first(count * hashes);
+    family.hash(points.rows(first, count), some, ws);
+    std::transform(some.begin(), some.end(),
+                   codes.begin() + static_cast<std::ptrdiff_t>(first * hashes),
                    [](code_t c) { return static_cast<std::uint16_t>(c); });
   }
 }
@@ -552,8 +553,8 @@ struct embedded_examples {
 /// The sketch estimates the score of an example from those of its neighbours that were trained on
 /// lately: examples with equal hash codes and the same label share cells. Every batch is chosen among
 /// pool * batch candidates, drawn class by class with shares ~ n_c^t: a part evenly, the rest with
-/// probability ~ score^gamma, with weights that keep the gradient unbiased (beta = 1). Codes are hashed
-/// once, so that scoring a candidate reads 2 R bytes of codes and R cached cells.
+/// probability ~ score^gamma, with weights that keep the gradient unbiased (beta = 1). The cells of an
+/// example are found once, so that scoring a candidate reads 2 R bytes and R cached cells.
 ///
 /// A gate falls back to class-stratified draws (see class_stratified_sampler), which cost next to
 /// nothing, where scores cannot be predicted well enough; see sampling_gate. Both kinds of draws have
@@ -674,7 +675,8 @@ class nadaraya_watson_sampler {
     }
     Family family = Family::fit({std::span<const float>(sample), rows, cols},
                                 detail::fern_params_of(selector_.params()), seed{engine()});
-    std::vector<std::uint16_t> codes(n * hashes);
+    auto fresh = selector_.fresh(std::move(family));
+    std::vector<std::uint16_t> columns(n * hashes);
     std::vector<float> scores(n);
     workspace ws;
     for (std::size_t first = 0; first < n; first += chunk) {
@@ -682,14 +684,14 @@ class nadaraya_watson_sampler {
       for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<id_t>(first + i);
       const embedded_examples some = embed(ids);
       check(who, some, ids.size(), cols);
-      detail::hash_to_16_bits(family, some.features,
-                              std::span(codes).subspan(first * hashes, ids.size() * hashes), ws);
+      detail::hash_to_16_bits(fresh.family(), some.features,
+                              std::span(columns).subspan(first * hashes, ids.size() * hashes), ws);
       std::copy(some.scores.begin(), some.scores.end(),
                 scores.begin() + static_cast<std::ptrdiff_t>(first));
     }
-    detail::code_store store(std::move(codes), hashes,
-                             std::vector<label_t>(store_.labels().begin(), store_.labels().end()));
-    selector_.rehash(std::move(family), store.view(), scores);
+    fresh.columns().to_columns(columns, labels_);
+    detail::column_store store(std::move(columns), hashes);
+    selector_.rehash(std::move(fresh), store.view(), scores);
     store_ = std::move(store);
     engine_ = engine;
   }
@@ -709,8 +711,8 @@ class nadaraya_watson_sampler {
     engine_.save(out);
     strata_.save(out);
     pool_strata_.save(out);
-    out.put(store_.codes());
-    out.put(store_.labels());
+    out.put(store_.columns());
+    out.put(std::span(labels_));
     drawn_.save(out);
     out.end_frame();
   }
@@ -721,18 +723,18 @@ class nadaraya_watson_sampler {
     s.engine_ = random_engine::load(in);
     s.strata_ = detail::strata::load(in);
     s.pool_strata_ = detail::strata::load(in);
-    auto codes = in.get_vector<std::uint16_t>();
-    auto labels = in.get_vector<label_t>();
+    auto columns = in.get_vector<std::uint16_t>();
+    s.labels_ = in.get_vector<label_t>();
     s.drawn_.load(in);
     const std::size_t n = s.examples(), hashes = s.sketch().family().num_hashes();
-    if (s.pool_strata_.examples() != n || codes.size() / hashes != n ||
-        codes.size() % hashes != 0 || (!labels.empty() && labels.size() != n) ||
+    if (s.pool_strata_.examples() != n || columns.size() / hashes != n ||
+        columns.size() % hashes != 0 || (!s.labels_.empty() && s.labels_.size() != n) ||
         !s.selector_.fits(s.drawn_.ids.size()))
       in.fail("holds parts of different sizes");
-    s.store_ = detail::code_store(std::move(codes), hashes, std::move(labels));
+    s.store_ = detail::column_store(std::move(columns), hashes);
     for (const id_t id : s.drawn_.ids)
       if (id >= n) in.fail("drew id ", id, " of ", n);
-    s.selector_.require_possible(s.store_.view(), in);
+    s.selector_.require_possible(s.store_.view(), s.labels_, in);
     in.end_frame();
     return s;
   }
@@ -757,15 +759,17 @@ class nadaraya_watson_sampler {
     if (family.range() > 65536)
       SKIM_THROW(invalid_params, detail::concat("nadaraya_watson_sampler: got a family of ",
                                                 family.range(), " codes, wanted at most 65536"));
-    std::vector<std::uint16_t> codes(n * family.num_hashes());
+    const std::size_t hashes = family.num_hashes();
+    std::vector<std::uint16_t> columns(n * hashes);
     workspace ws;
-    detail::hash_to_16_bits(family, features, codes, ws);
-    store_ = detail::code_store(std::move(codes), family.num_hashes(),
-                                std::vector<label_t>(labels.begin(), labels.end()));
+    detail::hash_to_16_bits(family, features, columns, ws);
+    selector_ = selector_type(std::move(family), detail::classes_of(labels), p, root.child(3));
+    selector_.sketch().columns().to_columns(columns, labels);
+    store_ = detail::column_store(std::move(columns), hashes);
+    labels_.assign(labels.begin(), labels.end());
     strata_ = detail::strata(n, labels, p.class_exponent, root.child(1));
     pool_strata_ = detail::strata(n, labels, p.class_exponent, root.child(2));
     engine_ = root.child(4);
-    selector_ = selector_type(std::move(family), detail::classes_of(labels), p, root.child(3));
   }
 
   static matrix_view<const float> as_view(const matrix_view<const float>& v) { return v; }
@@ -799,7 +803,8 @@ class nadaraya_watson_sampler {
   selector_type selector_;
   detail::strata strata_, pool_strata_;
   random_engine engine_;
-  detail::code_store store_;
+  detail::column_store store_;
+  std::vector<label_t> labels_;  // for the columns that rehash() makes
   std::vector<id_t> pool_;
   std::vector<float> pool_weights_;
   detail::batch_buffer drawn_;
@@ -895,8 +900,7 @@ class nadaraya_watson_stream_sampler {
     root_.save(out);
     out.put(selector_.has_value());
     if (selector_) selector_->save(out);
-    out.put(store_.codes());
-    out.put(store_.labels());
+    out.put(store_.columns());
     drawn_.save(out);
     out.end_frame();
   }
@@ -907,22 +911,20 @@ class nadaraya_watson_stream_sampler {
     nadaraya_watson_stream_sampler s(classes, p, seed{});
     s.root_ = random_engine::load(in);
     if (in.get<std::uint8_t>() != 0) s.selector_ = selector_type::load(in);
-    auto codes = in.get_vector<std::uint16_t>();
-    auto labels = in.get_vector<label_t>();
+    auto columns = in.get_vector<std::uint16_t>();
     s.drawn_.load(in);
     const auto fail_if = [&](bool wrong) {
       if (wrong) in.fail("holds parts that contradict each other");
     };
-    fail_if(!s.selector_ && (!codes.empty() || !s.drawn_.ids.empty()));
+    fail_if(!s.selector_ && (!columns.empty() || !s.drawn_.ids.empty()));
     if (s.selector_) {
       const auto& sketch = s.selector_->sketch();
-      const std::size_t hashes = sketch.family().num_hashes(), rows = codes.size() / hashes;
-      fail_if(codes.size() % hashes != 0 || (!labels.empty() && labels.size() != rows) ||
-              !s.selector_->fits(s.drawn_.ids.size()) ||
+      const std::size_t hashes = sketch.family().num_hashes(), rows = columns.size() / hashes;
+      fail_if(columns.size() % hashes != 0 || !s.selector_->fits(s.drawn_.ids.size()) ||
               sketch.parameters().classes != std::max<std::size_t>(classes, 1));
       for (const id_t id : s.drawn_.ids) fail_if(s.selector_->learns() && id >= rows);
-      s.store_ = detail::code_store(std::move(codes), hashes, std::move(labels));
-      s.selector_->require_possible(s.store_.view(), in);
+      s.store_ = detail::column_store(std::move(columns), hashes);
+      s.selector_->require_possible(s.store_.view(), {}, in);
     }
     in.end_frame();
     return s;
@@ -948,30 +950,29 @@ class nadaraya_watson_stream_sampler {
     auto family = block.features.empty()
                       ? detail::fit_ferns(block.sparse_features, params_, root_.child(0))
                       : detail::fit_ferns(block.features, params_, root_.child(0));
-    store_ = detail::code_store({}, family.num_hashes(), {});
+    store_ = detail::column_store({}, family.num_hashes());
     selector_.emplace(std::move(family), std::max<std::size_t>(classes_, 1), params_,
                       root_.child(1));
   }
 
   void hash(const stream_block& block) {
     const fern_family& family = selector_->sketch().family();
-    fresh_codes_.resize(block.rows() * family.num_hashes());
+    fresh_columns_.resize(block.rows() * family.num_hashes());
     if (block.features.empty())
-      detail::hash_to_16_bits(family, block.sparse_features, fresh_codes_, ws_);
+      detail::hash_to_16_bits(family, block.sparse_features, fresh_columns_, ws_);
     else
-      detail::hash_to_16_bits(family, block.features, fresh_codes_, ws_);
-    fresh_labels_.clear();
-    if (classes_ > 0) fresh_labels_.assign(block.labels.begin(), block.labels.end());
-    store_.swap(fresh_codes_, fresh_labels_);  // nothing has changed if hashing threw
+      detail::hash_to_16_bits(family, block.features, fresh_columns_, ws_);
+    selector_->sketch().columns().to_columns(
+        fresh_columns_, classes_ > 0 ? block.labels : std::span<const label_t>());
+    store_.swap(fresh_columns_);  // nothing has changed if hashing threw
   }
 
   params params_;
   std::size_t classes_ = 0;
   random_engine root_;
   std::optional<selector_type> selector_;
-  detail::code_store store_;  // of the block under way
-  std::vector<std::uint16_t> fresh_codes_;
-  std::vector<label_t> fresh_labels_;
+  detail::column_store store_;  // of the block under way
+  std::vector<std::uint16_t> fresh_columns_;
   std::vector<id_t> rows_;
   workspace ws_;
   detail::batch_buffer drawn_;

@@ -163,6 +163,11 @@ class nadaraya_watson_sketch {
   template <code_integer Code>
   void insert_codes(const cached_codes<Code>& of, std::span<const id_t> rows,
                     std::span<const float> scores, std::span<const float> weights = {});
+  /// The same for codes and labels that columns() has made columns of.
+  void insert_columns(const cached_columns& of, std::span<const float> scores,
+                      std::span<const float> weights = {});
+  void insert_columns(const cached_columns& of, std::span<const id_t> rows,
+                      std::span<const float> scores, std::span<const float> weights = {});
 
   /// Full estimate at one point, or at each row. Empty labels are all 0. Throws invalid_input for a
   /// wrong shape, a coordinate that is not finite or a label out of range.
@@ -293,6 +298,7 @@ class nadaraya_watson_scores {
   void refresh(const sketch_type& of);
   template <code_integer Code>
   void refresh(const sketch_type& of, const cached_codes<Code>& codes, std::span<const id_t> rows);
+  void refresh(const sketch_type& of, const cached_columns& columns, std::span<const id_t> rows);
 
   /// Scores of all rows of cached codes, or of those listed.
   template <code_integer Code>
@@ -300,6 +306,8 @@ class nadaraya_watson_scores {
   template <code_integer Code>
   void query_codes(const cached_codes<Code>& of, std::span<const id_t> rows,
                    std::span<float> out) const;
+  void query_columns(const cached_columns& of, std::span<const id_t> rows,
+                     std::span<float> out) const;
 
   /// The cached values with their staleness, so that a loaded training loop goes on bit for bit; `of`
   /// is the sketch they belong to. load() throws format_error on anything save() did not write.
@@ -308,6 +316,8 @@ class nadaraya_watson_scores {
 
  private:
   void require_compatible(const sketch_type& of) const;
+  template <class Source>
+  void refresh_from(const sketch_type& of, const Source& source);
   template <class Source>
   void query_from(const Source& source, std::span<float> out) const;
 

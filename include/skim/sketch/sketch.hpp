@@ -106,6 +106,29 @@ class cached_codes {
   label_t largest_label_ = 0;
 };
 
+/// Columns that code_columns::to_columns() made of the codes and labels of a batch or a catalogue: a
+/// lookup is one read a row and the cell itself.
+///
+/// Shape:   columns (n, hashes), each below the sketch's width.
+/// Memory:  none of its own; what it views must outlive it.
+/// Cost:    construction one pass over the columns, in whole vectors; copies O(1).
+/// Threads: as a pointer: it neither owns nor locks what it points to.
+/// Ref:     none: a view.
+class cached_columns {
+ public:
+  explicit cached_columns(matrix_view<const std::uint16_t> columns) : columns_(columns) {}
+
+  [[nodiscard]] const matrix_view<const std::uint16_t>& codes() const noexcept {
+    return columns_.codes();
+  }
+  [[nodiscard]] std::size_t rows() const noexcept { return columns_.rows(); }
+  [[nodiscard]] std::size_t hashes() const noexcept { return columns_.hashes(); }
+  [[nodiscard]] std::uint16_t largest() const noexcept { return columns_.largest_code(); }
+
+ private:
+  cached_codes<std::uint16_t> columns_;
+};
+
 template <class Codes>
 cached_codes(matrix_view<Codes>) -> cached_codes<std::remove_const_t<Codes>>;
 template <class Codes, class Labels>

@@ -102,6 +102,28 @@ class code_columns {
     return static_cast<std::uint32_t>((key * multiplier_[r] + offset_[r]) >> (64 - bits_));
   }
 
+  /// Replaces codes, rows() of each point, by their columns: what no longer needs the labels and a
+  /// multiplication to be found. labels (points) or empty: all 0. Pre: width() <= 65536.
+  void to_columns(std::span<std::uint16_t> codes, std::span<const label_t> labels) const {
+    SKIM_EXPECTS(width_ <= 65536 && codes.size() % rows_ == 0);
+    const std::size_t points = codes.size() / rows_;
+    SKIM_EXPECTS(labels.empty() || labels.size() == points);
+    with_addresses([&](auto address) {
+      const auto replace = [&](auto rows) {
+        for (std::size_t i = 0; i < points; ++i) {
+          const auto base = address.base(labels.empty() ? 0 : labels[i]);
+          std::uint16_t* const at = codes.data() + i * rows();
+          for (std::size_t r = 0; r < rows(); ++r)
+            at[r] = static_cast<std::uint16_t>(address.column(r, at[r], base));
+        }
+      };
+      if (rows_ == 4)  // a constant trip count: no remainder
+        replace([] { return std::size_t{4}; });
+      else
+        replace([this] { return rows_; });
+    });
+  }
+
   /// Calls body(address), where address.base(label) is a label's part of the key and
   /// address(r, code, base) the cell row * width + column. For hot loops: what does not change is
   /// decided outside. Codes beyond range() give some cell of row r, so memory is safe whatever they
@@ -137,11 +159,14 @@ class code_columns {
     [[nodiscard]] SKIM_ALWAYS_INLINE Word base(std::uint64_t label) const noexcept {
       return static_cast<Word>(range * label);
     }
+    [[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t column(std::size_t r, code_t code,
+                                                          Word base) const noexcept {
+      const Word key = code + base;
+      return static_cast<std::uint32_t>((key * multiplier[r] + offset[r]) >> shift);
+    }
     [[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t operator()(std::size_t r, code_t code,
                                                               Word base) const noexcept {
-      const Word key = code + base;
-      return static_cast<std::uint32_t>((key * multiplier[r] + offset[r]) >> shift) +
-             (static_cast<std::uint32_t>(r) << row_shift);
+      return column(r, code, base) + (static_cast<std::uint32_t>(r) << row_shift);
     }
   };
 

@@ -271,32 +271,12 @@ inline void fern_family::hash(std::span<const float> x, std::span<code_t> codes,
   detail::unpack_codes(words.data(), static_cast<unsigned>(params_.bits), codes);
 }
 
-// Up to fern_lanes points side by side. The coordinates in use are transposed to lanes (slot, point),
-// then each feature is one broadcast, one comparison and one shifted addition for all points. Returns
-// whether all that was read is finite.
+// Codes of up to fern_lanes points from lanes (slot, point): each feature is one broadcast, one comparison
+// and one shifted addition for all points.
 template <class Arch>
-bool fern_family::hash_block(const float* const* rows, std::size_t count,
-                             float* SKIM_RESTRICT lanes,
-                             code_t* SKIM_RESTRICT codes) const noexcept {
+void fern_family::compare_lanes(const float* SKIM_RESTRICT lanes, std::size_t count,
+                                code_t* SKIM_RESTRICT codes) const noexcept {
   constexpr std::size_t n = detail::fern_lanes;
-  const id_t* SKIM_RESTRICT used = used_.data();
-  const std::size_t n_used = used_.size();
-  for (std::size_t i = 0; i < n; i += 4) {  // four rows' addresses stay in registers
-    const auto from = [&](std::size_t k) { return rows[i + k < count ? i + k : 0]; };
-    const float *x0 = from(0), *x1 = from(1), *x2 = from(2), *x3 = from(3);
-    float* SKIM_RESTRICT to = lanes + i;
-    for (std::size_t u = 0; u < n_used; ++u) {
-      const std::size_t j = used[u];
-      to[u * n] = x0[j];
-      to[u * n + 1] = x1[j];
-      to[u * n + 2] = x2[j];
-      to[u * n + 3] = x3[j];
-    }
-  }
-  // An exponent of all ones carries into the sign when one is added to it.
-  std::uint32_t any = 0;
-  for (std::size_t v = 0; v < n_used * n; ++v)
-    any |= (std::bit_cast<std::uint32_t>(lanes[v]) & 0x7f800000u) + 0x00800000u;
   const std::size_t hashes = params_.hashes, bits = params_.bits;
   for (std::size_t r = 0; r < hashes; ++r) {
     alignas(cache_line) std::array<code_t, n> code;
@@ -321,6 +301,34 @@ bool fern_family::hash_block(const float* const* rows, std::size_t count,
     }
     for (std::size_t i = 0; i < count; ++i) codes[i * hashes + r] = code[i];
   }
+}
+
+// Up to fern_lanes points side by side, the coordinates in use transposed to lanes. Returns whether all
+// that was read is finite.
+template <class Arch>
+bool fern_family::hash_block(const float* const* rows, std::size_t count,
+                             float* SKIM_RESTRICT lanes,
+                             code_t* SKIM_RESTRICT codes) const noexcept {
+  constexpr std::size_t n = detail::fern_lanes;
+  const id_t* SKIM_RESTRICT used = used_.data();
+  const std::size_t n_used = used_.size();
+  for (std::size_t i = 0; i < n; i += 4) {  // four rows' addresses stay in registers
+    const auto from = [&](std::size_t k) { return rows[i + k < count ? i + k : 0]; };
+    const float *x0 = from(0), *x1 = from(1), *x2 = from(2), *x3 = from(3);
+    float* SKIM_RESTRICT to = lanes + i;
+    for (std::size_t u = 0; u < n_used; ++u) {
+      const std::size_t j = used[u];
+      to[u * n] = x0[j];
+      to[u * n + 1] = x1[j];
+      to[u * n + 2] = x2[j];
+      to[u * n + 3] = x3[j];
+    }
+  }
+  // An exponent of all ones carries into the sign when one is added to it.
+  std::uint32_t any = 0;
+  for (std::size_t v = 0; v < n_used * n; ++v)
+    any |= (std::bit_cast<std::uint32_t>(lanes[v]) & 0x7f800000u) + 0x00800000u;
+  compare_lanes<Arch>(lanes, count, codes);
   return (any >> 31) == 0;
 }
 
@@ -366,21 +374,60 @@ inline void fern_family::hash_sparse(sparse_row x, code_t* codes) const noexcept
   }
 }
 
+// The same for sparse rows: their entries are scattered to lanes, those that no feature compares to a slot
+// behind the others. No branch depends on the data.
+template <class Arch>
+void fern_family::hash_block(sparse_view x, std::size_t first, std::size_t count,
+                             float* SKIM_RESTRICT lanes,
+                             code_t* SKIM_RESTRICT codes) const noexcept {
+  constexpr std::size_t n = detail::fern_lanes;
+  const std::size_t nowhere = used_.size();
+  std::fill_n(lanes, nowhere * n, 0.0f);
+  const std::uint64_t* const present = present_.data();
+  const std::uint32_t* const before = present_before_.data();
+  for (std::size_t i = 0; i < count; ++i) {
+    const sparse_row row = x.row(first + i);
+    for (std::size_t e = 0; e < row.indices.size(); ++e) {
+      const id_t j = row.indices[e];
+      const std::uint64_t word = present[j / 64] << (63 - j % 64);  // j's bit on top
+      const std::size_t slot = before[j / 64] + static_cast<std::size_t>(std::popcount(word)) - 1;
+      // By a mask, lest a compiler makes a branch of it.
+      const std::size_t used = std::size_t{0} - static_cast<std::size_t>(word >> 63);
+      lanes[((slot & used) | (nowhere & ~used)) * n + i] = row.values[e];
+    }
+  }
+  compare_lanes<Arch>(lanes, count, codes);
+}
+
 inline void fern_family::hash(sparse_row x, std::span<code_t> codes, workspace&) const {
   detail::check_sparse_point("fern_family::hash", x, dim_);
   detail::check_codes("fern_family::hash", codes, 1, params_.hashes);
   hash_sparse(x, codes.data());
 }
 
-inline void fern_family::hash(sparse_view x, std::span<code_t> codes, workspace&) const {
+inline void fern_family::hash(sparse_view x, std::span<code_t> codes, workspace& ws) const {
   detail::check_codes("fern_family::hash", codes, x.rows(), params_.hashes);
   if (x.cols() > dim_)
     SKIM_THROW(invalid_input, detail::concat("fern_family::hash: got points of dimension ",
                                              x.cols(), ", wanted ", dim_));
+  if (x.rows() == 0) return;
   for (std::size_t i = 0; i < x.rows(); ++i)
+    detail::check_sparse_indices("fern_family::hash", x.row(i), dim_);
+  // The values of all rows follow each other.
+  const bool finite = all_finite({x.row(0).values.data(), x.nonzeros()});
+  for (std::size_t i = 0; i < x.rows() && !finite; ++i)
     detail::check_sparse_point("fern_family::hash", x.row(i), dim_);
-  for (std::size_t i = 0; i < x.rows(); ++i)
-    hash_sparse(x.row(i), codes.data() + i * params_.hashes);
+  // Rows with few entries for many features flip the bits of the zero vector's codes.
+  if (slots_.size() > 16 * (x.nonzeros() / x.rows())) {
+    for (std::size_t i = 0; i < x.rows(); ++i)
+      hash_sparse(x.row(i), codes.data() + i * params_.hashes);
+    return;
+  }
+  auto frame = ws.frame();
+  const std::span<float> lanes = frame.take<float>((used_.size() + 1) * detail::fern_lanes);
+  for (std::size_t i = 0; i < x.rows(); i += detail::fern_lanes)
+    hash_block<simd::default_arch>(x, i, std::min(detail::fern_lanes, x.rows() - i), lanes.data(),
+                                   codes.data() + i * params_.hashes);
 }
 
 // Knots are order statistics, so values that many points share are kept as atoms. column(j) gives the

@@ -96,12 +96,18 @@ std::size_t draw_systematic_of(std::span<const T> probabilities, G& g, std::span
   const walk w = choose_start(sum, walk_bits, rounding, g);
   if (w.count == 0) return 0;
 
+  // From position to position is one addition; its whole part is taken away chunk by chunk.
+  constexpr std::size_t chunk = std::size_t{1} << (62 - walk_bits);
   std::uint64_t position = w.start;
   std::size_t taken = 0;
-  for (std::size_t i = 0; taken < w.count; ++i) {
-    position = (position & (one - 1)) + expectation(i);
-    out[taken] = static_cast<id_t>(i);  // stays if the walk has passed an integer
-    taken += static_cast<std::size_t>(position >> walk_bits);
+  for (std::size_t first = 0; taken < w.count; first += chunk) {
+    const std::size_t last = std::min(n, first + chunk), before = taken;
+    for (std::size_t i = first; i < last && taken < w.count; ++i) {
+      position += expectation(i);
+      out[taken] = static_cast<id_t>(i);  // stays if the walk has passed an integer
+      taken = before + static_cast<std::size_t>(position >> walk_bits);
+    }
+    position &= one - 1;
   }
   return taken;
 }
@@ -159,7 +165,7 @@ double inclusion_probabilities_of(std::span<const T> scores, inclusion_params pa
     SKIM_THROW(invalid_input, concat("inclusion_probabilities: got ", n, " scores and room for ",
                                      out.size(), ", wanted as many and at least one"));
   require_weights<invalid_input>("inclusion_probabilities", "score", scores);
-  const T largest = *std::max_element(scores.begin(), scores.end());
+  const T largest = lane_max(scores);
   if (largest == T(0) && params.floor == 0)
     SKIM_THROW(invalid_input,
                concat("inclusion_probabilities: got ", n, " scores that are all zero and floor 0"));
@@ -185,7 +191,8 @@ double inclusion_probabilities_of(std::span<const T> scores, inclusion_params pa
   }
   // limit = 1 / c falls from pass to pass, until the capped items stay the same.
   double limit = (sum + shift * count) / params.budget, capped = 0;
-  for (;;) {
+  const double most = static_cast<double>(largest) * factor + shift;
+  while (most >= limit) {  // else none is capped
     const double now = lane_sum(scores, [&](T s) { return mixed(s) >= limit ? 1.0 : 0.0; });
     if (now <= capped || now >= params.budget) break;
     capped = now;

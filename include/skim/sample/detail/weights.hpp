@@ -37,6 +37,22 @@ void require_weights(const char* where, const char* what, std::span<const T> val
                                ", wanted finite and non-negative"));
 }
 
+/// The largest; 0 if there are none. Lanes let compilers make vectors of it. Pre: weights.
+template <std::floating_point T>
+[[nodiscard]] T lane_max(std::span<const T> values) noexcept {
+  constexpr std::size_t lanes = 32;
+  T largest[lanes] = {};
+  std::size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes)
+    for (std::size_t k = 0; k < lanes; ++k)
+      largest[k] = largest[k] < values[i + k] ? values[i + k] : largest[k];
+  for (; i < values.size(); ++i) largest[0] = largest[0] < values[i] ? values[i] : largest[0];
+  for (std::size_t half = lanes / 2; half > 0; half /= 2)
+    for (std::size_t k = 0; k < half; ++k)
+      largest[k] = largest[k] < largest[k + half] ? largest[k + half] : largest[k];
+  return largest[0];
+}
+
 /// Sum in double over eight lanes, in an order that does not depend on the instruction set.
 template <class T, class Map>
 [[nodiscard]] double lane_sum(std::span<const T> values, Map map) noexcept {

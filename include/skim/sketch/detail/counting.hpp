@@ -92,6 +92,47 @@ struct code_source {
         for (std::size_t i = first; i < last; ++i) SKIM_PREFETCH(of.labels().data() + list[i]);
     }
   }
+  template <class Body>
+  SKIM_ALWAYS_INLINE void with_addresses(const code_columns& columns, Body&& body) const {
+    columns.with_addresses(body);
+  }
+};
+
+// The same for cached columns, whose addresses only add the row.
+template <bool Listed>
+struct column_source {
+  const cached_columns& of;
+  std::span<const id_t> list;
+
+  struct addresses {
+    unsigned row_shift;
+
+    [[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t base(label_t) const noexcept { return 0; }
+    [[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t operator()(std::size_t r, std::uint16_t column,
+                                                              std::uint32_t) const noexcept {
+      return column + (static_cast<std::uint32_t>(r) << row_shift);
+    }
+  };
+
+  [[nodiscard]] std::size_t size() const noexcept {
+    if constexpr (Listed) return list.size();
+    return of.rows();
+  }
+  [[nodiscard]] SKIM_ALWAYS_INLINE const std::uint16_t* codes(std::size_t i) const noexcept {
+    if constexpr (Listed) return of.codes().data() + list[i] * of.codes().stride();
+    return of.codes().data() + i * of.codes().stride();
+  }
+  [[nodiscard]] SKIM_ALWAYS_INLINE label_t label(std::size_t) const noexcept { return 0; }
+  SKIM_ALWAYS_INLINE void prefetch(std::size_t first) const noexcept {
+    if constexpr (Listed) {
+      const std::size_t last = std::min(list.size(), first + lanes);
+      for (std::size_t i = first; i < last; ++i) SKIM_PREFETCH(codes(i));
+    }
+  }
+  template <class Body>
+  SKIM_ALWAYS_INLINE void with_addresses(const code_columns& columns, Body&& body) const {
+    body(addresses{static_cast<unsigned>(std::countr_zero(columns.width()))});
+  }
 };
 
 // Cells of up to `lanes` examples and `row_chunk` rows: the addresses are computed in whole vectors and
@@ -128,6 +169,14 @@ class cell_block {
   alignas(cache_line) std::array<std::array<std::uint32_t, row_chunk>, lanes> at_;
 };
 
+inline void check_list(std::string_view who, std::span<const id_t> list, std::size_t rows) {
+  id_t worst = 0;
+  for (const id_t i : list) worst = std::max(worst, i);
+  if (worst >= rows && !list.empty())
+    SKIM_THROW(invalid_input,
+               concat(who, ": got row ", worst, " of ", rows, " rows of codes, wanted one below"));
+}
+
 // Throws invalid_input unless every code, label and list entry can be addressed.
 template <class Code, bool Listed>
 void check_codes(std::string_view who, const code_source<Code, Listed>& source,
@@ -142,13 +191,17 @@ void check_codes(std::string_view who, const code_source<Code, Listed>& source,
   if (of.largest_label() >= labels)
     SKIM_THROW(invalid_input,
                concat(who, ": got label ", of.largest_label(), ", wanted labels below ", labels));
-  if constexpr (Listed) {
-    id_t worst = 0;
-    for (const id_t i : source.list) worst = std::max(worst, i);
-    if (worst >= of.rows() && !source.list.empty())
-      SKIM_THROW(invalid_input, concat(who, ": got row ", worst, " of ", of.rows(),
-                                       " rows of codes, wanted one below"));
-  }
+  if constexpr (Listed) check_list(who, source.list, of.rows());
+}
+template <bool Listed>
+void check_codes(std::string_view who, const column_source<Listed>& source,
+                 const code_columns& columns, std::uint64_t) {
+  const cached_columns& of = source.of;
+  if (of.rows() != 0 && (of.hashes() != columns.rows() || of.largest() >= columns.width()))
+    SKIM_THROW(invalid_input,
+               concat(who, ": got ", of.hashes(), " columns a row up to ", of.largest(),
+                      ", wanted ", columns.rows(), " below ", columns.width()));
+  if constexpr (Listed) check_list(who, source.list, of.rows());
 }
 
 inline void check_count(std::string_view who, std::string_view what, std::size_t got,

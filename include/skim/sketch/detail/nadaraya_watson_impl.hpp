@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "skim/core/error.hpp"
@@ -116,6 +117,23 @@ void query_regression(const regression_cell<Moments>* SKIM_RESTRICT cells, std::
   }
 }
 
+// Four rows are the usual number: the loads of an example are independent, and so many run at once.
+template <class Arch, bool Listed>
+void query_four_values(const float* SKIM_RESTRICT values, std::size_t width,
+                       const column_source<Listed>& source, float* SKIM_RESTRICT out) noexcept {
+  const std::size_t n = source.size();
+  const float *const v0 = values, *const v1 = v0 + width, *const v2 = v1 + width,
+                     *const v3 = v2 + width;
+  for (std::size_t first = 0; first < n; first += lanes) {
+    const std::size_t last = std::min(n, first + lanes);
+    source.prefetch(first + codes_ahead);
+    for (std::size_t i = first; i < last; ++i) {
+      const std::uint16_t* const c = source.codes(i);
+      out[i] = (((v0[c[0]] + v1[c[1]]) + v2[c[2]]) + v3[c[3]]) * 0.25f;
+    }
+  }
+}
+
 template <class Arch, class Source, class Address>
 void query_values(const float* SKIM_RESTRICT values, std::size_t rows, Address address,
                   const Source& source, float* SKIM_RESTRICT out) noexcept {
@@ -205,7 +223,7 @@ void nadaraya_watson_sketch<Family, Moments>::insert_from(const Source& source,
   check_scores(who, source.size(), scores, weights);
   detail::check_codes(who, source, columns_, params_.classes);
   const double inverse = scale_.inverse();
-  columns_.with_addresses([&](auto address) {
+  source.with_addresses(columns_, [&](auto address) {
     detail::insert_regression<simd::default_arch>(
         cells_.cells().data(), rows(), address, source, scores.data(),
         weights.empty() ? nullptr : weights.data(), inverse, totals_);
@@ -275,6 +293,21 @@ void nadaraya_watson_sketch<Family, Moments>::insert_codes(const cached_codes<Co
                                                            std::span<const float> scores,
                                                            std::span<const float> weights) {
   insert_from(detail::code_source<Code, true>{of, listed}, scores, weights);
+}
+
+template <hash_family Family, std::size_t Moments>
+void nadaraya_watson_sketch<Family, Moments>::insert_columns(const cached_columns& of,
+                                                             std::span<const float> scores,
+                                                             std::span<const float> weights) {
+  insert_from(detail::column_source<false>{of, {}}, scores, weights);
+}
+
+template <hash_family Family, std::size_t Moments>
+void nadaraya_watson_sketch<Family, Moments>::insert_columns(const cached_columns& of,
+                                                             std::span<const id_t> listed,
+                                                             std::span<const float> scores,
+                                                             std::span<const float> weights) {
+  insert_from(detail::column_source<true>{of, listed}, scores, weights);
 }
 
 template <hash_family Family, std::size_t Moments>
@@ -716,18 +749,16 @@ void nadaraya_watson_scores<Family, Moments>::refresh(const sketch_type& of) {
 }
 
 template <hash_family Family, std::size_t Moments>
-template <code_integer Code>
-void nadaraya_watson_scores<Family, Moments>::refresh(const sketch_type& of,
-                                                      const cached_codes<Code>& codes,
-                                                      std::span<const id_t> listed) {
+template <class Source>
+void nadaraya_watson_scores<Family, Moments>::refresh_from(const sketch_type& of,
+                                                           const Source& source) {
   require_compatible(of);
-  const detail::code_source<Code, true> source{codes, listed};
   detail::check_codes("nadaraya_watson_scores::refresh", source, columns_, columns_.labels());
   const auto pull = of.pull_for(0, value_);
   const std::span<const typename sketch_type::cell> cells = of.cells_.cells();
-  columns_.with_addresses([&](auto address) {
-    for (std::size_t i = 0; i < listed.size(); ++i) {
-      const Code* const c = source.codes(i);
+  source.with_addresses(columns_, [&](auto address) {
+    for (std::size_t i = 0; i < source.size(); ++i) {
+      const auto* const c = source.codes(i);
       const auto base = address.base(source.label(i));
       for (std::size_t r = 0; r < columns_.rows(); ++r) {
         const std::uint32_t at = address(r, c[r], base);
@@ -739,16 +770,39 @@ void nadaraya_watson_scores<Family, Moments>::refresh(const sketch_type& of,
 }
 
 template <hash_family Family, std::size_t Moments>
+template <code_integer Code>
+void nadaraya_watson_scores<Family, Moments>::refresh(const sketch_type& of,
+                                                      const cached_codes<Code>& codes,
+                                                      std::span<const id_t> listed) {
+  refresh_from(of, detail::code_source<Code, true>{codes, listed});
+}
+
+template <hash_family Family, std::size_t Moments>
+void nadaraya_watson_scores<Family, Moments>::refresh(const sketch_type& of,
+                                                      const cached_columns& columns,
+                                                      std::span<const id_t> listed) {
+  refresh_from(of, detail::column_source<true>{columns, listed});
+}
+
+template <hash_family Family, std::size_t Moments>
 template <class Source>
 void nadaraya_watson_scores<Family, Moments>::query_from(const Source& source,
                                                          std::span<float> out) const {
   constexpr std::string_view who = "nadaraya_watson_scores::query";
   detail::check_count(who, "places for estimates", out.size(), source.size());
   detail::check_codes(who, source, columns_, columns_.labels());
-  columns_.with_addresses([&](auto address) {
-    detail::query_values<simd::default_arch>(values_.data(), columns_.rows(), address, source,
-                                             out.data());
-  });
+  bool done = false;
+  if constexpr (std::is_same_v<Source, detail::column_source<true>>) {
+    done = columns_.rows() == 4;
+    if (done)
+      detail::query_four_values<simd::default_arch>(values_.data(), columns_.width(), source,
+                                                    out.data());
+  }
+  if (!done)
+    source.with_addresses(columns_, [&](auto address) {
+      detail::query_values<simd::default_arch>(values_.data(), columns_.rows(), address, source,
+                                               out.data());
+    });
   if (value_ == regression_value::root_mean_square)
     for (float& v : out) v = std::sqrt(std::max(0.0f, v));
 }
@@ -766,6 +820,13 @@ void nadaraya_watson_scores<Family, Moments>::query_codes(const cached_codes<Cod
                                                           std::span<const id_t> listed,
                                                           std::span<float> out) const {
   query_from(detail::code_source<Code, true>{of, listed}, out);
+}
+
+template <hash_family Family, std::size_t Moments>
+void nadaraya_watson_scores<Family, Moments>::query_columns(const cached_columns& of,
+                                                            std::span<const id_t> listed,
+                                                            std::span<float> out) const {
+  query_from(detail::column_source<true>{of, listed}, out);
 }
 
 template <hash_family Family, std::size_t Moments>
