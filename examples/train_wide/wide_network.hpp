@@ -199,6 +199,11 @@ class wide_network {
     const double unit = rate / std::sqrt(static_cast<double>(width()));
     for (std::size_t k = 0; k < fired_.neurons.size(); ++k) {
       const skim::id_t r = fired_.neurons[k];
+      if (k + 4 < fired_.neurons.size()) {
+        const float* const next = row(fired_.neurons[k + 4]).data();
+        for (std::size_t c = 0; c < std::min<std::size_t>(dim_, 256); c += 16)
+          SKIM_PREFETCH(next + c);
+      }
       gather(k, batch, residuals, static_cast<float>(-unit / factor_));
       skim::movement by{skim::add_points(row(r), factors_, ids_, *x_), 0};
       if (params_.train_thresholds) {

@@ -29,6 +29,7 @@
 #include "skim/io/memory.hpp"
 #include "skim/io/stream.hpp"
 #include "skim/linalg/bytes.hpp"
+#include "skim/linalg/cholesky.hpp"
 #include "skim/linalg/dot.hpp"
 #include "skim/linalg/eigen.hpp"
 #include "skim/linalg/gemm.hpp"
@@ -52,6 +53,7 @@
 #include "skim/sketch/nadaraya_watson.hpp"
 #include "skim/sketch/race.hpp"
 #include "skim/sketch/sketch.hpp"
+#include "skim/solve/gauss_newton.hpp"
 #include "skim/table/counter_rows.hpp"
 #include "skim/version.hpp"
 // IWYU pragma: end_exports

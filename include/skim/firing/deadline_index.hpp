@@ -84,9 +84,9 @@ class neuron_deadline_index {
         block_least_(neurons_ * blocks_ + byte_block, far),
         least_((neurons_ + detail::neuron_tile - 1) / detail::neuron_tile * detail::neuron_tile,
                far),
-        tiles_(least_.size() / detail::neuron_tile, detail::sleep_cycle(8)),
-        row_limit_(
-            static_cast<std::size_t>(detail::dense_fraction * static_cast<double>(x.size()))) {
+        tiles_(least_.size() / detail::neuron_tile, detail::sleep_cycle(16)),
+        costs_(x.dim(), 640),
+        row_limit_(static_cast<std::size_t>(static_cast<double>(x.size()) / costs_.due)) {
     due_.resize(detail::neuron_tile * (row_limit_ + byte_block + striped_rows) +
                 detail::bits_slack);
     values_.resize(row_limit_ + striped_rows);
@@ -103,8 +103,8 @@ class neuron_deadline_index {
       const std::size_t first = t * detail::neuron_tile;
       const std::size_t count = std::min(detail::neuron_tile, neurons_ - first);
       if (tiles_[t].asleep()) {
-        tiles_[t].pass();
         scan(w, first, count);
+        tiles_[t].pass(hits_.total() > count * row_limit_);
         report_all(first, count, sink);
       } else if (tiles_[t].stale()) {
         renew_all(w, tiles_[t], first, count);
@@ -140,7 +140,7 @@ class neuron_deadline_index {
   std::uint8_t* row(std::size_t r) noexcept { return deadlines_.data() + r * stride_; }
 
   void scan(neuron_view w, std::size_t first, std::size_t count) {
-    hits_.reset(count, x_->size());
+    hits_.reset(count);
     detail::scan_rows(
         detail::neurons_of(w, first, count), panels_,
         [&](std::size_t q, std::size_t i, float value) {
@@ -152,7 +152,7 @@ class neuron_deadline_index {
 
   // The products of the given neurons, their deadlines made anew; row q of part is neuron ids[q].
   void renew(neuron_view w, neuron_view part, std::span<const id_t> ids) {
-    hits_.reset(ids.size(), x_->size());
+    hits_.reset(ids.size());
     for (const id_t r : ids) clocks_.restart(w, r);
     detail::scan_rows(
         part, panels_,
@@ -220,7 +220,7 @@ class neuron_deadline_index {
     std::uint64_t rows = at_most(least_.data() + first, clocks_.ticks() + first);
     std::array<std::size_t, detail::neuron_tile> begin, found;
     std::array<id_t, detail::neuron_tile> crowded;
-    std::size_t used = 0, crowds = 0;
+    std::size_t used = 0, due = 0, crowds = 0;
     for (std::uint64_t left = rows; left != 0; left &= left - 1) {
       const auto q = static_cast<std::size_t>(std::countr_zero(left));
       begin[q] = used;
@@ -233,15 +233,19 @@ class neuron_deadline_index {
       for (std::size_t j = 0; found[q] > 0 && j < striped_rows; ++j)
         due_[used + found[q] + j] = due_[used + found[q] - 1];
       used += found[q] + striped_rows;
+      due += found[q];
     }
     if (2 * crowds > count) {
       tile.sleep();
-      tile.pass();
       scan(w, first, count);
       report_all(first, count, sink);
       return;
     }
-    tile.paid();
+    const auto points = static_cast<double>(x_->size());
+    const double cost = costs_.glance * points * std::popcount(rows) +
+                        costs_.due * static_cast<double>(due) +
+                        costs_.renewal * points * static_cast<double>(crowds);
+    tile.book(cost / (points * static_cast<double>(count)) - 1, 0.5);
     if (crowds > 0) renew_crowded(w, std::span(crowded).first(crowds));
     std::size_t crowd = 0;
     for (; rows != 0; rows &= rows - 1) {
@@ -311,6 +315,7 @@ class neuron_deadline_index {
   panel_matrix panels_;
   aligned_vector<std::uint8_t> deadlines_, block_least_, least_;
   std::vector<detail::sleep_cycle> tiles_;
+  detail::look_costs costs_;
   std::size_t row_limit_;
   std::vector<id_t> due_;
   std::vector<float> values_, gathered_, gathered_thresholds_;
@@ -346,7 +351,8 @@ class point_deadline_index {
         deadlines_(x.size() * stride_, far),
         known_(x.size(), false),
         turning_(neurons_, false),
-        limit_(static_cast<std::size_t>(detail::dense_fraction * static_cast<double>(neurons_))) {
+        costs_(x.dim(), 1000),
+        limit_(static_cast<std::size_t>(static_cast<double>(neurons_) / costs_.due)) {
     values_.resize(limit_ + striped_rows);
   }
   point_deadline_index(const firing_points&& x, neuron_view w, params p = {}) = delete;
@@ -359,10 +365,10 @@ class point_deadline_index {
     if (!clocks_.has_tick()) clocks_.choose_tick(w);
     if (batch.empty()) return;
     statistics_.pairs += batch.size() * neurons_;
-    // A sleep that ends makes every row anew: it lasts as long as four passes over the points.
+    // A sleep that ends makes every row anew: it is counted in passes over the points.
     if (cycle_.asleep()) {
-      sleep_points(batch.size());
       scan_.run(*x_, batch, w, hits_, detail::no_values{});
+      sleep_points(batch.size(), hits_.total() > limit_ * batch.size());
       statistics_.dense += batch.size() * neurons_;
       for (std::size_t b = 0; b < batch.size(); ++b) report(b, hits_.ids(b), hits_.values(b), sink);
       return;
@@ -400,9 +406,9 @@ class point_deadline_index {
 
   std::uint8_t* row(std::size_t i) noexcept { return deadlines_.data() + i * stride_; }
 
-  void sleep_points(std::size_t batch) noexcept {
+  void sleep_points(std::size_t batch, bool crowded) noexcept {
     slept_ += batch;
-    for (; slept_ >= x_->size() && cycle_.asleep(); slept_ -= x_->size()) cycle_.pass();
+    for (; slept_ >= x_->size() && cycle_.asleep(); slept_ -= x_->size()) cycle_.pass(crowded);
   }
 
   // Clocks of many neurons at once row by row, of a few column by column.
@@ -447,7 +453,7 @@ class point_deadline_index {
   void look(neuron_view w, std::span<const id_t> batch, Sink& sink) {
     crowded_.clear();
     found_.assign(batch.size(), 0);
-    std::size_t used = 0, crowds = 0;
+    std::size_t used = 0, crowds = 0, examined = 0;
     for (std::size_t b = 0; b < batch.size(); ++b) {
       if (known_[batch[b]]) {
         const std::size_t room = used + limit_ + byte_block + striped_rows + detail::bits_slack;
@@ -458,6 +464,7 @@ class point_deadline_index {
           for (std::size_t j = 0; found_[b] > 0 && j < striped_rows; ++j)
             due_[used + found_[b] + j] = due_[used + found_[b] - 1];
           used += found_[b] + striped_rows;
+          examined += found_[b];
           continue;
         }
         ++crowds;
@@ -467,8 +474,6 @@ class point_deadline_index {
     }
     // What is computed whole comes first, in one product.
     if (!crowded_.empty()) renew(w);
-    const bool useless = 2 * crowds > batch.size() ||
-                         (!crowded_.empty() && hits_.total() > limit_ * crowded_.size());
     std::size_t next = 0;
     used = 0;
     for (std::size_t b = 0; b < batch.size(); ++b) {
@@ -480,12 +485,17 @@ class point_deadline_index {
         used += found_[b] + striped_rows;
       }
     }
-    if (useless) {
+    const std::size_t fresh = crowded_.size() - crowds;
+    if (!crowded_.empty() && hits_.total() > limit_ * crowded_.size()) {
       cycle_.sleep();
-      slept_ = 0;
-    } else if (crowded_.empty()) {
-      cycle_.paid();
+    } else if (fresh < batch.size()) {  // what a point's first draw costs is no loss
+      const auto all = static_cast<double>(neurons_);
+      const auto looks = static_cast<double>(batch.size() - fresh);
+      const double cost = costs_.glance * all * looks + costs_.due * static_cast<double>(examined) +
+                          costs_.renewal * all * static_cast<double>(crowds);
+      cycle_.book(cost / all - looks, 0.05 * static_cast<double>(x_->size()));
     }
+    if (cycle_.asleep()) slept_ = 0;
   }
 
   // The products of the points in crowded_, their deadlines made anew.
@@ -514,9 +524,20 @@ class point_deadline_index {
     id_t* const ids = due.data();
     float* const values = values_.data();
     const auto weights = [&](std::size_t j) { return w.weights.row(ids[j]).data(); };
-    for (std::size_t j = 0; j < due.size(); j += striped_rows)
+    // Rows lie apart and mostly in memory: those of the groups to come are asked for early.
+    const auto fetch = [&](std::size_t j) {
+      for (std::size_t q = j; q < std::min(j + striped_rows, due.size()); ++q)
+        for (std::size_t k = 0; k < std::min<std::size_t>(x_->dim(), 256);
+             k += cache_line / sizeof(float))
+          SKIM_PREFETCH(weights(q) + k);
+    };
+    constexpr std::size_t ahead = 3 * striped_rows;
+    for (std::size_t j = 0; j < ahead; j += striped_rows) fetch(j);
+    for (std::size_t j = 0; j < due.size(); j += striped_rows) {
+      fetch(j + ahead);
       striped_dots(point, {weights(j), weights(j + 1), weights(j + 2), weights(j + 3)}, x_->dim(),
                    values + j);
+    }
     const float per_gap = clocks_.per_gap()[i];
     std::uint8_t* const deadlines = row(i);
     std::size_t hits = 0;
@@ -542,8 +563,9 @@ class point_deadline_index {
   std::vector<std::uint8_t> turning_;
   std::vector<id_t> turning_ids_;
   std::vector<std::uint8_t> back_;
+  detail::look_costs costs_;
   std::size_t limit_;
-  detail::sleep_cycle cycle_{4};
+  detail::sleep_cycle cycle_{12};
   std::size_t slept_ = 0;
   std::vector<id_t> due_, crowded_;
   std::vector<float> values_;

@@ -19,8 +19,8 @@ namespace skim::inline v0 {
 /// but the pairs that fire is written.
 ///
 /// Shape:   weights (neurons, dim) of any number of neurons; the points are fixed.
-/// Memory:  the points once more, packed; 8 bytes a pair that can fire at once (64 neurons by all
-///          points, or the batch by all neurons), of which only those that do are touched.
+/// Memory:  the points once more, packed; 8 to 12 bytes for each pair that fires among 64 neurons,
+///          or in a batch.
 /// Cost:    neurons * points * dim FMAs near the core's peak; a batch of fewer than 8 points reads
 ///          the weights at the speed of memory.
 /// Error:   exact: pairs and values are those of striped_dot().
@@ -42,7 +42,7 @@ class fused_scan {
     if (panels_.outputs() == 0) panels_ = detail::pack_points(*x_);
     for (std::size_t first = 0; first < neurons_; first += detail::neuron_tile) {
       const std::size_t count = std::min(detail::neuron_tile, neurons_ - first);
-      hits_.reset(count, x_->size());
+      hits_.reset(count);
       detail::scan_rows(
           detail::neurons_of(w, first, count), panels_,
           [&](std::size_t row, std::size_t point, float value) {
@@ -51,7 +51,7 @@ class fused_scan {
           detail::no_values{});
       count_hits(count * x_->size());
       for (std::size_t row = 0; row < count; ++row)
-        if (hits_.count(row) > 0) sink(first + row, hits_.ids(row), hits_.values(row));
+        if (!hits_.ids(row).empty()) sink(first + row, hits_.ids(row), hits_.values(row));
     }
   }
 

@@ -20,11 +20,11 @@ namespace skim::inline v0 {
 namespace detail {
 
 // At least the root of a sum of n squared float differences of stored floats: differences, squares
-// and sum are rounded, n + 16 times at most on a way, and squares below 2^-126 may be lost.
+// and sum are rounded, n + 32 times at most with the arithmetic here, and squares below 2^-126 may be
+// lost, each at most 2^-63 of its root.
 [[nodiscard]] inline float distance_bound(float squares, std::size_t n) noexcept {
-  const auto count = static_cast<double>(n);
-  return static_cast<float>(std::sqrt(static_cast<double>(squares)) * (1 + (count + 16) * 0x1p-24) +
-                            std::sqrt(count) * 0x1p-62);
+  const auto count = static_cast<float>(n);
+  return std::sqrt(squares) * (1 + (count + 32) * 0x1p-24f) + count * 0x1p-62f;
 }
 
 }  // namespace detail

@@ -84,8 +84,8 @@ class neuron_clocks {
   }
   /// Advances clock r. Returns whether it should be turned back.
   [[nodiscard]] bool advance(std::size_t r, movement by) noexcept {
-    const double way =
-        static_cast<double>(by.distance) + static_cast<double>(by.lowered) / typical_;
+    double way = static_cast<double>(by.distance);
+    if (by.lowered > 0) way += static_cast<double>(by.lowered) / typical_;
     // Rounded up; beyond float it stays at infinity, and every pair is due.
     clock_[r] = (clock_[r] + static_cast<float>(way * per_tick_)) * (1 + 0x1p-21f);
     ticks_[r] = static_cast<std::uint8_t>(std::min(std::ceil(clock_[r]), 255.0f));
@@ -161,16 +161,24 @@ class neuron_clocks {
   std::vector<float> per_gap_;
 };
 
-/// Of all pairs the part above which a product of whole matrices is no slower than one pair at a
-/// time. Measured: a pair alone takes 4 to 8 times its share of the whole, from d = 512 to 16.
-inline constexpr double dense_fraction = 1.0 / 8;
+/// What looking at deadlines costs, in units of one pair's share of a product of whole matrices.
+/// Measured with AVX2, see bench/firing_bench.cpp; a wrong guess costs time, never a pair.
+struct look_costs {
+  double due;            ///< a pair that is due: its product, and a new deadline for most
+  double glance;         ///< a deadline that is read
+  double renewal = 1.3;  ///< a pair of a whole product, with its deadline
+
+  /// slope: how slowly the cost of a pair alone falls with the dimension.
+  look_costs(std::size_t dim, double slope) noexcept
+      : due(std::max(8.0, slope / (static_cast<double>(dim) + 16))),
+        glance(6 / (static_cast<double>(dim) + 8)) {}
+};
 
 /// When to stop looking at deadlines for a while.
 ///
 /// Where most pairs are due, looking costs more than it saves: the structure then sleeps (and the dense
 /// product is all that happens), wakes to see whether things have changed, and sleeps twice as long
-/// if not. A wake costs part of a dense step, `shortest` is chosen so that this is a few percent at
-/// first, and less each time.
+/// if not. `shortest` makes a wake in vain cost a few percent of the sleep, and ever less.
 class sleep_cycle {
  public:
   explicit sleep_cycle(std::size_t shortest) noexcept : shortest_(shortest), nap_(shortest) {}
@@ -178,25 +186,34 @@ class sleep_cycle {
   [[nodiscard]] bool asleep() const noexcept { return left_ > 0; }
   /// Deadlines are to be made anew before they are looked at.
   [[nodiscard]] bool stale() const noexcept { return stale_; }
-  /// One step went by asleep.
-  void pass() noexcept { --left_; }
+  /// One step went by asleep; crowded if so many pairs fire that waking would be in vain.
+  void pass(bool crowded) noexcept {
+    if (--left_ == 0 && crowded) sleep();
+  }
   /// Deadlines are good from here on.
   void renewed() noexcept { stale_ = false; }
   void sleep() noexcept {
     stale_ = true;
+    debt_ = 0;
     left_ = nap_;
     if (nap_ < shortest_ * 256) nap_ *= 2;
   }
-  /// Deadlines paid: the next sleep is a short one if they did so for long enough.
-  void paid() noexcept {
-    if (nap_ == shortest_) return;
-    if (++paid_ < nap_) return;
-    paid_ = 0;
-    nap_ = shortest_;
+  /// Books what a look cost above the dense product (below it if negative), in any unit; sleeps when the
+  /// balance is above the limit. Lasting gains make the next sleep a short one.
+  void book(double excess, double limit) noexcept {
+    debt_ = std::max(0.0, debt_ + excess);
+    if (debt_ > limit) {
+      sleep();
+      gains_ = 0;
+    } else if (nap_ > shortest_ && ++gains_ >= nap_) {
+      gains_ = 0;
+      nap_ = shortest_;
+    }
   }
 
  private:
-  std::size_t shortest_, nap_, left_ = 0, paid_ = 0;
+  std::size_t shortest_, nap_, left_ = 0, gains_ = 0;
+  double debt_ = 0;
   bool stale_ = true;
 };
 

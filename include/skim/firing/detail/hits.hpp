@@ -8,7 +8,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,45 +22,53 @@ namespace skim::inline v0::detail {
 /// Neurons that are worked on together: a cache line of bytes, a word of bits.
 inline constexpr std::size_t neuron_tile = 64;
 
-/// Lists of ids and values, all of one capacity. Only what is filled is ever touched.
+/// Lists of ids and values, which keep their memory.
 class hit_lists {
  public:
-  /// Empty lists. Allocates only if there were never as many elements.
-  void reset(std::size_t lists, std::size_t capacity) {
-    capacity_ = capacity;
-    if (lists * capacity > allocated_) {
-      allocated_ = lists * capacity;
-      ids_ = std::make_unique_for_overwrite<id_t[]>(allocated_);
-      values_ = std::make_unique_for_overwrite<float[]>(allocated_);
-    }
-    counts_.assign(lists, 0);
+  /// So many empty lists.
+  void reset(std::size_t lists) {
+    if (lists_.size() < lists) lists_.resize(lists);
+    used_ = lists;
+    for (std::size_t k = 0; k < lists; ++k) lists_[k].count = 0;
   }
-  SKIM_ALWAYS_INLINE void push(std::size_t list, id_t id, float value) noexcept {
-    const std::size_t at = list * capacity_ + counts_[list]++;
-    ids_[at] = id;
-    values_[at] = value;
+  SKIM_ALWAYS_INLINE void push(std::size_t k, id_t id, float value) {
+    hit_list& list = lists_[k];
+    if (list.count == list.ids.size()) list.grow();
+    list.ids[list.count] = id;
+    list.values[list.count++] = value;
   }
-  [[nodiscard]] std::size_t count(std::size_t list) const noexcept { return counts_[list]; }
-  [[nodiscard]] std::span<const id_t> ids(std::size_t list) const noexcept {
-    return {ids_.get() + list * capacity_, counts_[list]};
+  [[nodiscard]] std::span<const id_t> ids(std::size_t k) const noexcept {
+    return std::span(lists_[k].ids).first(lists_[k].count);
   }
-  [[nodiscard]] std::span<const float> values(std::size_t list) const noexcept {
-    return {values_.get() + list * capacity_, counts_[list]};
+  [[nodiscard]] std::span<const float> values(std::size_t k) const noexcept {
+    return std::span(lists_[k].values).first(lists_[k].count);
   }
   [[nodiscard]] std::size_t total() const noexcept {
     std::size_t sum = 0;
-    for (const std::size_t c : counts_) sum += c;
+    for (std::size_t k = 0; k < used_; ++k) sum += lists_[k].count;
     return sum;
   }
   [[nodiscard]] std::size_t bytes() const noexcept {
-    return allocated_ * (sizeof(id_t) + sizeof(float));
+    std::size_t sum = 0;
+    for (const hit_list& list : lists_) sum += list.ids.size() * (sizeof(id_t) + sizeof(float));
+    return sum;
   }
 
  private:
-  std::unique_ptr<id_t[]> ids_;
-  std::unique_ptr<float[]> values_;
-  std::vector<std::size_t> counts_;
-  std::size_t capacity_ = 0, allocated_ = 0;
+  struct hit_list {
+    std::vector<id_t> ids;
+    std::vector<float> values;
+    std::size_t count = 0;
+
+    void grow() {
+      const std::size_t more = ids.size() + ids.size() / 2 + 32;
+      ids.resize(more);
+      values.resize(more);
+    }
+  };
+
+  std::vector<hit_list> lists_;
+  std::size_t used_ = 0;
 };
 
 using panel_values = std::array<float, panel_width>;
@@ -142,7 +149,7 @@ class firing_scan {
 
 /// Products of neurons with all points of the panels.
 template <class Hit, class All>
-inline void scan_rows(neuron_view w, const panel_matrix& panels, Hit&& hit, All&& all) noexcept {
+inline void scan_rows(neuron_view w, const panel_matrix& panels, Hit&& hit, All&& all) {
   using scan = firing_scan<std::remove_reference_t<Hit>, std::remove_reference_t<All>>;
   scan s(w, panels.outputs(), hit, all);
   project(w.weights, panels, typename scan::epilogue{&s});
@@ -161,7 +168,7 @@ class batch_scan {
   void run(const firing_points& x, std::span<const id_t> batch, neuron_view w, hit_lists& hits,
            All&& all) {
     constexpr bool every = !std::is_same_v<std::remove_cvref_t<All>, no_values>;
-    hits.reset(batch.size(), w.weights.rows());
+    hits.reset(batch.size());
     // A panel that is half empty costs more than its points one by one.
     const std::size_t left = batch.size() % panel_width;
     const std::size_t whole = left < panel_width / 2 ? batch.size() - left : batch.size();
