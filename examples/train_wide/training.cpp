@@ -162,6 +162,10 @@ class run {
     }
     if (!settings_.learning_rate && settings_.optimizer == "momentum")
       rate *= 1 - settings_.momentum;
+    if (rate * settings_.weight_decay >= 1)
+      throw argument_error("--weight-decay: got " + significant(settings_.weight_decay, 6) +
+                           ", wanted less than 1 over the learning rate of " +
+                           significant(rate, 6));
   }
 
   const wide_settings& settings_;

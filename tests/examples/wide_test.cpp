@@ -16,6 +16,14 @@ using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
+wide_settings small_settings(std::size_t rows, std::size_t dim, std::size_t width) {
+  wide_settings s;
+  s.rows = rows;
+  s.dim = dim;
+  s.width = width;
+  return s;
+}
+
 wide_result run_with(const wide_settings& s) {
   const labelled_blobs data(s.rows, s.dim, skim::seed{3});
   const skim::firing_points x(data.view());
@@ -31,13 +39,13 @@ TEST_CASE("wide runs are the same with every detector", "[law]") {
     bool thresholds;
     double decay;
   };
-  const recipe recipes[] = {{"gd", 0, false, 0},          {"gd", 0, true, 0.3},
-                            {"sgd", 1, false, 0},         {"sgd", 9, true, 0},
-                            {"momentum", 20, false, 1},   {"adam", 0, true, 0.5},
+  const recipe recipes[] = {{"gd", 0, false, 0},           {"gd", 0, true, 0.01},
+                            {"sgd", 1, false, 0},          {"sgd", 9, true, 0},
+                            {"momentum", 20, false, 0.01}, {"adam", 0, true, 0.5},
                             {"gauss-newton", 0, false, 0}};
   const auto& how = recipes[GENERATE(range(0, 7))];
   INFO(how.optimizer << ", batch " << how.batch);
-  wide_settings s{.rows = 120, .dim = 17, .width = 300};
+  wide_settings s = small_settings(120, 17, 300);
   s.optimizer = how.optimizer;
   s.batch = how.batch;
   s.train_thresholds = how.thresholds;
@@ -60,7 +68,7 @@ TEST_CASE("wide runs are the same with every detector", "[law]") {
 }
 
 TEST_CASE("a Gauss-Newton run reaches a small loss in a few steps and stops there", "[unit]") {
-  wide_settings s{.rows = 100, .dim = 20, .width = 2000};
+  wide_settings s = small_settings(100, 20, 2000);
   s.optimizer = "gauss-newton";
   s.target_loss = 1e-6;
   const wide_result r = run_with(s);
@@ -69,9 +77,12 @@ TEST_CASE("a Gauss-Newton run reaches a small loss in a few steps and stops ther
 }
 
 TEST_CASE("too large a rate is told", "[unit]") {
-  wide_settings s{.rows = 50, .dim = 8, .width = 200};
+  wide_settings s = small_settings(50, 8, 200);
   s.learning_rate = 1e30;
   CHECK_THROWS_WITH(run_with(s), ContainsSubstring("--learning-rate"));
+  s.learning_rate = 4;
+  s.weight_decay = 0.3;
+  CHECK_THROWS_WITH(run_with(s), ContainsSubstring("--weight-decay: got 0.3"));
 }
 
 TEST_CASE("thresholds are the paper's, numbers or fractions", "[unit]") {
