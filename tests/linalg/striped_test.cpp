@@ -46,7 +46,7 @@ TEMPLATE_TEST_CASE("a striped product is the same alone and in a matrix", "[unit
       const auto b = skim_test::gaussian_points(33, d, skim::seed{d + 1});
       skim::panel_matrix panels(b.size(), d);
       for (std::size_t o = 0; o < b.size(); ++o)
-        for (std::size_t k = 0; k < d; ++k) panels(o, k) = b.row(o)[k];
+        for (std::size_t k = 0; k < d; ++k) panels(o, skim::striped_position(k, d)) = b.row(o)[k];
       std::vector<float> whole(rows * b.size());
       skim::project<keep_striped, TestType>(a.view(), panels, {whole.data(), b.size()});
       for (std::size_t r = 0; r < rows; ++r)

@@ -90,19 +90,20 @@ class firing_points {
 
 namespace detail {
 
-/// Points ids[0], ids[1], ... as the outputs of a panel_matrix, whose memory is reused.
+/// Points ids[0], ids[1], ... as the outputs of a striped product; the panels' memory is reused.
 inline void pack_points(const firing_points& x, std::span<const id_t> ids, panel_matrix& panels) {
   if (panels.outputs() != ids.size() || panels.dim() != x.dim())
     panels = panel_matrix(ids.size(), x.dim());
   for (std::size_t j = 0; j < ids.size(); ++j)
-    for (std::size_t k = 0; k < x.dim(); ++k) panels(j, k) = x.row(ids[j])[k];
+    for (std::size_t k = 0; k < x.dim(); ++k)
+      panels(j, striped_position(k, x.dim())) = x.row(ids[j])[k];
 }
 
 /// All points, in order.
 [[nodiscard]] inline panel_matrix pack_points(const firing_points& x) {
   panel_matrix panels(x.size(), x.dim());
   for (std::size_t i = 0; i < x.size(); ++i)
-    for (std::size_t k = 0; k < x.dim(); ++k) panels(i, k) = x.row(i)[k];
+    for (std::size_t k = 0; k < x.dim(); ++k) panels(i, striped_position(k, x.dim())) = x.row(i)[k];
   return panels;
 }
 

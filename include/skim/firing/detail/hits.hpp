@@ -99,8 +99,8 @@ class firing_scan {
     }
   };
 
-  /// Reports what is kept.
-  void flush() noexcept {
+  /// Reports what is kept. Apart from the kernel, whose registers it would take.
+  SKIM_NEVER_INLINE void flush() noexcept {
     for (std::size_t k = 0; k < used_; ++k) {
       const kept_panel& p = kept_[k];
       const std::size_t first = std::size_t{p.panel} * panel_width;
