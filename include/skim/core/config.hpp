@@ -32,11 +32,13 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define SKIM_ALWAYS_INLINE inline __attribute__((always_inline))
 #define SKIM_INLINE_LAMBDA __attribute__((always_inline))  // after a lambda's parameters
+#define SKIM_NEVER_INLINE __attribute__((noinline))
 #define SKIM_RESTRICT __restrict__
 #define SKIM_PREFETCH(address) __builtin_prefetch(address)
 #else
 #define SKIM_ALWAYS_INLINE inline
 #define SKIM_INLINE_LAMBDA
+#define SKIM_NEVER_INLINE
 #define SKIM_RESTRICT
 #define SKIM_PREFETCH(address) void()
 #endif

@@ -24,6 +24,16 @@ namespace skim::inline v0 {
 /// object holds does not depend on compiler flags.
 inline constexpr std::size_t panel_width = 16;
 
+/// Partial sums of an inner product that is to be the same here and in striped_dots().
+inline constexpr std::size_t striped_lanes = 8;
+
+/// Where coordinate k of `dim` stands in a panel_matrix for a striped product: in the order of its
+/// chains, so that a panel is read from front to back.
+[[nodiscard]] constexpr std::size_t striped_position(std::size_t k, std::size_t dim) noexcept {
+  const std::size_t lane = k % striped_lanes;
+  return lane * (dim / striped_lanes) + std::min(lane, dim % striped_lanes) + k / striped_lanes;
+}
+
 /// A matrix of `outputs` weight vectors of length `dim`, laid out for project().
 ///
 /// Panel p holds outputs [16 p, 16 p + 16), coordinate by coordinate: the 16 weights of coordinate
@@ -153,8 +163,13 @@ struct coordinate_range {
   std::size_t first, last;
 };
 
+// An epilogue with such a member wants the sums of striped_dots() (striped_dot.hpp).
+template <class Epilogue>
+concept striped_epilogue = Epilogue::striped;
+
 // Every output is one chain of FMAs over k = 0, 1, ... from zero, in every tile: this is what makes
-// the results independent of the batch and of the tile an input falls into.
+// the results independent of the batch and of the tile an input falls into. Striped outputs are
+// eight chains over k = j, j + 8, ... each, added in pairs.
 template <class Arch, std::size_t Rows, std::size_t Panels, class Epilogue>
 inline void project_tile(const float* SKIM_RESTRICT inputs, std::size_t stride,
                          const float* SKIM_RESTRICT weights, std::size_t dim,
@@ -173,12 +188,12 @@ inline void project_tile(const float* SKIM_RESTRICT inputs, std::size_t stride,
       });
     });
   };
-  const auto step = [&](std::size_t k) SKIM_INLINE_LAMBDA {
+  const auto step = [&](std::size_t k, std::size_t at) SKIM_INLINE_LAMBDA {
     std::array<panel_result<Arch>, Panels> weight;
     unrolled<Panels>([&](auto p) SKIM_INLINE_LAMBDA {
       unrolled<packs>([&](auto v) SKIM_INLINE_LAMBDA {
         weight[p][v] =
-            pack::load_aligned(weights + p * panel_stride + k * panel_width + v * pack::size);
+            pack::load_aligned(weights + p * panel_stride + at * panel_width + v * pack::size);
       });
     });
     unrolled<Rows>([&](auto r) SKIM_INLINE_LAMBDA {
@@ -191,13 +206,42 @@ inline void project_tile(const float* SKIM_RESTRICT inputs, std::size_t stride,
     });
   };
 
+  if constexpr (striped_epilogue<Epilogue>) {
+    // The tree of sums, depth first: what waits for its right-hand neighbour is held in memory.
+    constexpr std::size_t tile = Rows * Panels * panel_width;
+    alignas(cache_line) std::array<float, 3 * tile> held;
+    float* top = held.data();
+    std::size_t position = 0;
+    for (std::size_t j = 0; j < striped_lanes; ++j) {
+      each_sum(top, [](pack& s, float*) SKIM_INLINE_LAMBDA { s = pack::broadcast(0.0f); });
+      for (std::size_t k = j; k < dim; k += striped_lanes) step(k, position++);
+      for (int merges = std::countr_one(j); merges > 0; --merges) {
+        top -= tile;
+        each_sum(top, [](pack& s, const float* at)
+                          SKIM_INLINE_LAMBDA { s = pack::load_aligned(at) + s; });
+      }
+      if (j + 1 == striped_lanes) break;
+      // Zero plus the first sum: no negative zero is left, of which padding would make a positive one.
+      if (j == 0)
+        each_sum(top, [](pack& s, float*) SKIM_INLINE_LAMBDA { s = s + pack::broadcast(0.0f); });
+      each_sum(top, [](const pack& s, float* at) SKIM_INLINE_LAMBDA { s.store(at); });
+      top += tile;
+    }
+    unrolled<Rows>([&](auto r) SKIM_INLINE_LAMBDA {
+      unrolled<Panels>([&](auto p) SKIM_INLINE_LAMBDA {
+        epilogue.template operator()<Arch>(row + r, panel + p, sum[r][p]);
+      });
+    });
+    return;
+  }
+
   each_sum(start, [](pack& s, const float* at) SKIM_INLINE_LAMBDA { s = pack::load(at); });
   std::size_t k = range.first;
   // Large tiles take two steps a round: with more, gcc moves loads ahead until accumulators spill.
   constexpr std::size_t round = Rows == 1 ? 4 : 2;
   for (; k + round <= range.last; k += round)
-    unrolled<round>([&](auto u) SKIM_INLINE_LAMBDA { step(k + u); });
-  for (; k < range.last; ++k) step(k);
+    unrolled<round>([&](auto u) SKIM_INLINE_LAMBDA { step(k + u, k + u); });
+  for (; k < range.last; ++k) step(k, k);
   if (range.last == dim) {
     unrolled<Rows>([&](auto r) SKIM_INLINE_LAMBDA {
       unrolled<Panels>([&](auto p) SKIM_INLINE_LAMBDA {
@@ -226,7 +270,9 @@ inline void project_column(matrix_view<const float> x, const panel_matrix& w, st
   // Ranges of equal length, so that the last one is no shorter than the others.
   const std::size_t dim = w.dim(), end = row0 + rows;
   const std::size_t cuts =
-      std::max<std::size_t>(1, (dim + coordinate_block / 2) / coordinate_block);
+      striped_epilogue<Epilogue>
+          ? 1
+          : std::max<std::size_t>(1, (dim + coordinate_block / 2) / coordinate_block);
   for (std::size_t c = 0; c < cuts; ++c) {
     const coordinate_range range{dim * c / cuts, dim * (c + 1) / cuts};
     std::size_t row = row0;
@@ -281,9 +327,10 @@ inline void project_block(matrix_view<const float> x, const panel_matrix& w, std
 ///
 /// Shape:   x (n, w.dim()); epilogue(row, panel, 16 results) once for each row and panel.
 /// Cost:    n * dim * outputs FMAs; no memory but 48 KB of stack.
-/// Error:   each output is one chain of FMAs over the coordinates in order, from zero: equal for
-/// one
+/// Error:   each output is one chain of FMAs over the coordinates in order, from zero: equal for one
 ///          row and for any batch, on every machine with FMA. Without FMA products are rounded too.
+///          An epilogue with `static constexpr bool striped = true` gets the sums of striped_dots(),
+///          and wants coordinate k of w at striped_position(k, dim).
 /// Threads: reads only; call it for disjoint rows from several threads.
 template <class Epilogue, class Arch = simd::default_arch>
 inline void project(matrix_view<const float> x, const panel_matrix& w,

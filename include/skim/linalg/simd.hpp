@@ -131,6 +131,21 @@ template <class Arch>
 
 }  // namespace detail
 
+/// The first n floats at p, zeros in the other lanes; reads nothing beyond. Pre: 0 < n < the size.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> load_part(const float* p, std::size_t n) noexcept {
+#if defined(__AVX__)
+  if constexpr (detail::avx<Arch>) {
+    alignas(32) static constexpr std::array<std::int32_t, 16> mask{-1, -1, -1, -1, -1, -1, -1, -1};
+    return {_mm256_maskload_ps(
+        p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(mask.data() + 8 - n)))};
+  }
+#endif
+  std::array<float, floats<Arch>::size> lanes{};
+  std::memcpy(lanes.data(), p, n * sizeof(float));
+  return floats<Arch>::load(lanes.data());
+}
+
 /// a * b + c, rounded once where the instruction set can.
 template <class Arch>
 [[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> fma(floats<Arch> a, floats<Arch> b,

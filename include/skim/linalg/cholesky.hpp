@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Symmetric positive definite systems through Eigen.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+
+#include "skim/core/config.hpp"
+#include "skim/core/matrix_view.hpp"
+#include "skim/linalg/eigen.hpp"
+
+namespace skim::inline v0 {
+
+/// Factor A = L L^T of a symmetric positive definite matrix, for solving systems with it.
+///
+/// Shape:   (n, n); only the lower triangle of A is read.
+/// Memory:  8 n^2 bytes.
+/// Cost:    n^3 / 3 operations to factor, 2 n^2 for each solve.
+/// Threads: const members may run concurrently.
+class cholesky {
+ public:
+  /// ok() is false if A is not positive definite as far as double can tell.
+  explicit cholesky(matrix_view<const double> a) {
+    SKIM_EXPECTS(a.rows() == a.cols());
+    factor_.compute(as_eigen(a));
+  }
+
+  [[nodiscard]] bool ok() const noexcept { return factor_.info() == Eigen::Success; }
+  [[nodiscard]] std::size_t size() const noexcept {
+    return static_cast<std::size_t>(factor_.rows());
+  }
+
+  /// x becomes A^-1 x. Pre: ok(), x.size() == size().
+  void solve(std::span<double> x) const {
+    SKIM_EXPECTS(ok() && x.size() == size());
+    Eigen::Map<Eigen::VectorXd> v(x.data(), static_cast<Eigen::Index>(x.size()));
+    factor_.solveInPlace(v);
+  }
+
+ private:
+  Eigen::LLT<Eigen::MatrixXd, Eigen::Lower> factor_;
+};
+
+/// C = A^T A: the inner products of the columns of A.
+///
+/// Shape:   a (n, k), c (k, k). Pre: the shapes fit; no overlap.
+/// Cost:    n k^2 FMAs; Eigen takes packing buffers from the heap.
+inline void multiply_columns(matrix_view<const double> a, matrix_view<double> c) {
+  SKIM_EXPECTS(c.rows() == a.cols() && c.cols() == a.cols());
+  as_eigen(c).noalias() = as_eigen(a).transpose() * as_eigen(a);
+}
+
+}  // namespace skim::inline v0
