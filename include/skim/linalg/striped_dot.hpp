@@ -131,7 +131,8 @@ template <class Arch = simd::default_arch>
 /// one rounding of its own where there is no FMA, dim / 8 additions in its lane and three more.
 /// (Standard: (1 + u)^k - 1 <= k u / (1 - k u); the magnitudes' sum is at most the norms' product.)
 [[nodiscard]] constexpr double striped_error(std::size_t dim) noexcept {
-  const double roundings = static_cast<double>((dim + striped_lanes - 1) / striped_lanes + 4);
+  const std::size_t packs = (dim + striped_lanes - 1) / striped_lanes;
+  const double roundings = static_cast<double>(packs) + 4;
   return roundings * 0x1p-24 / (1 - roundings * 0x1p-24);
 }
 
