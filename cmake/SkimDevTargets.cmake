@@ -28,7 +28,7 @@ if(SKIM_CHECKED)
 endif()
 if(SKIM_SANITIZE)
   target_compile_options(skim_dev INTERFACE
-    -fsanitize=${SKIM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    -fsanitize=${SKIM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   target_link_options(skim_dev INTERFACE -fsanitize=${SKIM_SANITIZE})
 endif()
 
