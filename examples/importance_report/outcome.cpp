@@ -21,7 +21,7 @@ std::optional<estimated> read_estimate(const json& from) {
   estimated e{value.is_null() ? infinity : value.get<double>(), {}};
   const json& ends = from.at("interval");
   if (ends.is_array())
-    e.likely.emplace(ends.at(0).get<double>(),
+    e.likely.emplace(ends.at(0).is_null() ? 0 : ends.at(0).get<double>(),
                      ends.at(1).is_null() ? infinity : ends.at(1).get<double>());
   return e;
 }

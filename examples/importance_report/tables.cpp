@@ -29,15 +29,22 @@ class markdown_table {
   std::string text_;
 };
 
-// "**2.1** (1.6-2.9)": bold where all of the interval is above 1, in italics where it is below.
-std::string shown_speed(const against& a) {
+// "**2.1**": bold where all of the interval is above 1, in italics where it is below.
+std::string marked_speed(const against& a) {
   if (!a.time) return "-";
   std::string value = fixed(a.time->value, 2);
   if (a.bound != ' ') value = a.bound + value;
   if (!a.time->likely) return value;
+  if (a.time->likely->first > 1) value = "**" + value + "**";
+  if (a.time->likely->second < 1) value = "*" + value + "*";
+  return value;
+}
+
+// "**2.1** (1.6-2.9)"
+std::string shown_speed(const against& a) {
+  std::string value = marked_speed(a);
+  if (!a.time || !a.time->likely) return value;
   const auto [least, most] = *a.time->likely;
-  if (least > 1) value = "**" + value + "**";
-  if (most < 1) value = "*" + value + "*";
   if (least > 0 && std::isfinite(most))
     return value + " (" + fixed(least, 2) + "-" + fixed(most, 2) + ")";
   if (least > 0) return value + " (from " + fixed(least, 2) + ")";
@@ -91,6 +98,30 @@ std::string by_sampler(const std::vector<outcome>& outcomes, const std::vector<s
 std::vector<std::string> without(std::vector<std::string> names, const std::string& one) {
   std::erase(names, one);
   return names;
+}
+
+// A row for each report: speeds to equal loss and to equal error with its largest budget.
+std::string in_short(const std::vector<outcome>& outcomes, const std::vector<std::string>& names,
+                     const std::string& reference) {
+  std::vector<std::string> header{"set"};
+  header.insert(header.end(), names.begin(), names.end());
+  markdown_table table(header);
+  for (const outcome& o : outcomes) {
+    std::vector<std::string> row{o.name};
+    for (const std::string& name : names) {
+      const outcome_cell* const c = o.cell(name, o.budgets.back());
+      const against* const loss = c == nullptr ? nullptr : c->measures.front().with(reference);
+      const against* const error =
+          c == nullptr || !o.error ? nullptr : c->measures[*o.error].with(reference);
+      row.push_back(loss == nullptr ? ""
+                                    : marked_speed(*loss) +
+                                          (error == nullptr ? "" : " / " + marked_speed(*error)));
+    }
+    if (std::all_of(row.begin() + 1, row.end(), [](const auto& cell) { return cell.empty(); }))
+      continue;
+    table.add(row);
+  }
+  return table.text();
 }
 
 // How a sampler fared over all sets with their largest budget.
@@ -192,6 +223,11 @@ std::string markdown_of(const std::vector<outcome>& outcomes) {
   for (const std::string& reference : references) {
     const auto others = without(names, reference);
     if (others.empty()) continue;
+    if (reference == references.front())
+      out += section(
+          "In short",
+          "Speed to equal loss / to equal error with the largest budget, " + reference + " = 1.",
+          in_short(outcomes, others, reference));
     out += section("Speed to equal loss, " + reference + " = 1",
                    "Time in which " + reference +
                        " reaches the sampler's final test loss (regression: RMSE), over the "

@@ -12,9 +12,12 @@ endforeach()
 set(_row [=["sampler": "uniform", "learning_rate": 0.01, "steps": 9, "examples": {"mean": 9, "standard_error": null},
   "sampling_overhead_fraction": {"mean": 0.1, "standard_error": null},
   "final": {"test_loss": {"mean": 0.5, "standard_error": null}, "test_accuracy": {"mean": 0.75, "standard_error": 0.01}}]=])
+# A rare class that the reference missed always: ratios to it are no numbers, null in the file.
+set(_ratio [=[{"cost_ratio": {"value": null, "interval": [null, null], "standard_error": null}, "time_ratio": null}]=])
 file(WRITE "${_d}/good/tiny.json" "{\"settings\": {\"inputs\": 2, \"hidden\": [8], \"outputs\": 3, \"seeds\": 2,
   \"samplers\": [\"uniform\"], \"references\": [], \"budgets\": [1], \"budget\": {\"steps\": 9}},
-  \"summary\": [{${_row}, \"budget\": 1, \"seconds\": 2}], \"ladder\": [{${_row}, \"budget\": 2, \"seconds\": 4}]}")
+  \"summary\": [{${_row}, \"budget\": 1, \"seconds\": 2,
+    \"against\": {\"other\": {\"test_loss\": ${_ratio}, \"test_accuracy\": ${_ratio}}}}], \"ladder\": [{${_row}, \"budget\": 2, \"seconds\": 4}]}")
 file(WRITE "${_d}/broken/cut.json" "{\"settings\": ")
 file(WRITE "${_d}/other/speeds.json" "{\"speeds\": []}")
 

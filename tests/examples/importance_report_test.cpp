@@ -101,7 +101,9 @@ TEST_CASE("Tables have a row a report and a column a sampler", "[unit]") {
   const std::string text = markdown_of(all);
   CHECK_THAT(text, ContainsSubstring("| many | 5-8-8-3 | 10 steps | **1.41** (1.41-1.41) | "
                                      "**>2.00** (from 2.00) |"));
+  CHECK_THAT(text, ContainsSubstring("| many | **1.41** / **1.41** | **>2.00** / **>2.00** |"));
   CHECK_THAT(text, ContainsSubstring("| fast | 1 | 1.41 | 1.41 (many) | 1 | 0 |"));
+  CHECK_THAT(text, !ContainsSubstring("| few |  |"));
   CHECK_THAT(text, !ContainsSubstring("| few | 5-8-8-3 | 10 steps |  |"));
 }
 
