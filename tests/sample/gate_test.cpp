@@ -161,6 +161,32 @@ TEST_CASE("a proven gate keeps to the lower bound and closes below it", "[unit]"
   CHECK_FALSE(proven.is_open());
 }
 
+TEST_CASE("a gate that no trial has opened asks later ones for more", "[unit]") {
+  // Top tenth holds 0.51: enough for the first trial, too little for a later one.
+  const auto halfway = [](std::size_t n, skim::random_engine) {
+    rows r;
+    for (std::size_t i = 0; i < n; ++i) {
+      r.observed.push_back(i % 12 == 0 ? 13.0f : 1.0f);
+      r.predicted.push_back(r.observed.back());
+    }
+    return r;
+  };
+  skim::sampling_gate first;
+  CHECK(run(first, 500, halfway) == 500);
+  skim::sampling_gate later;
+  run(later, 60, useless);
+  CHECK(run(later, 460, halfway) == 60);
+  CHECK_FALSE(later.is_open());
+  run(later, 800, halfway);
+  CHECK(run(later, 500, informative) == 500);
+  // once it has succeeded, it opens as at first
+  while (later.is_open()) run(later, 20, useless);
+  run(later, 800, useless);
+  run(later, 800, useless);
+  REQUIRE(later.is_open());
+  CHECK(run(later, 500, halfway) == 500);
+}
+
 TEST_CASE("a gate that must stay open measures all the same", "[unit]") {
   skim::sampling_gate gate({.mode = skim::gate_mode::open});
   CHECK(run(gate, 1000, useless) == 1000);
@@ -181,6 +207,7 @@ TEST_CASE("a loaded gate goes on as the saved one", "[unit]") {
 
 TEST_CASE("impossible gate parameters are refused", "[unit]") {
   CHECK_THROWS_AS(skim::sampling_gate({.open_lift = 0.3, .keep_lift = 0.4}), skim::invalid_params);
+  CHECK_THROWS_AS(skim::sampling_gate({.late_lift = 0.3}), skim::invalid_params);
   CHECK_THROWS_AS(skim::sampling_gate({.trial = 0}), skim::invalid_params);
   CHECK_THROWS_AS(skim::sampling_gate({.window = 0}), skim::invalid_params);
   CHECK_THROWS_AS(skim::sampling_gate({.retry_growth = 0.5}), skim::invalid_params);

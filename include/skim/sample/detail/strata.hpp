@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,6 +24,10 @@ namespace skim::inline v0::detail {
 /// each is its expectation rounded up or down. The weight n_c / (n share_c) makes the mean of weight *
 /// value over a draw unbiased for the mean over all examples.
 ///
+/// A t left empty is 0.5 if that draws some class at least twice as often as uniform draws would, else 1.
+/// Rarer classes paid in every set tried; of two classes with 76 and 24 % of Adult the rarer one drawn 1.5
+/// times as often made the network overfit sooner.
+///
 /// Memory:  4 n bytes and a few words a class.
 /// Cost:    a draw of m is O(m + classes).
 class strata {
@@ -30,7 +35,8 @@ class strata {
   strata() = default;
   /// One class for all if labels are empty. Pre: examples is positive, fits an id_t and is the number
   /// of labels if there are any.
-  strata(std::size_t examples, std::span<const label_t> labels, double exponent, random_engine root)
+  strata(std::size_t examples, std::span<const label_t> labels, std::optional<double> exponent,
+         random_engine root)
       : examples_(examples) {
     if (labels.empty()) {
       classes_.push_back({epoch_order(examples, root.child(1)), 1});
@@ -41,17 +47,18 @@ class strata {
     for (std::size_t i = 0; i < examples; ++i) by_class[i] = static_cast<id_t>(i);
     std::stable_sort(by_class.begin(), by_class.end(),
                      [&](id_t a, id_t b) { return labels[a] < labels[b]; });
-    double total = 0;
     for (auto first = by_class.begin(); first != by_class.end();) {
       const auto last = std::find_if(first, by_class.end(),
                                      [&](id_t id) { return labels[id] != labels[*first]; });
       classes_.push_back(
-          {epoch_order(std::vector<id_t>(first, last), root.child(classes_.size() + 1)),
-           std::pow(static_cast<double>(last - first), exponent)});
-      total += classes_.back().share;
+          {epoch_order(std::vector<id_t>(first, last), root.child(classes_.size() + 1)), 0});
       first = last;
     }
-    for (stratum& c : classes_) c.share /= total;
+    share_by_size_to(exponent.value_or(0.5));
+    if (!exponent && std::all_of(classes_.begin(), classes_.end(), [&](const stratum& c) {
+          return c.share * static_cast<double>(examples) < 2 * static_cast<double>(c.order.size());
+        }))
+      share_by_size_to(1);
   }
 
   [[nodiscard]] std::size_t examples() const noexcept { return examples_; }
@@ -117,6 +124,15 @@ class strata {
     epoch_order order;
     double share = 0;  // of a draw
   };
+
+  void share_by_size_to(double exponent) noexcept {
+    double total = 0;
+    for (stratum& c : classes_) {
+      c.share = std::pow(static_cast<double>(c.order.size()), exponent);
+      total += c.share;
+    }
+    for (stratum& c : classes_) c.share /= total;
+  }
 
   std::vector<stratum> classes_;
   std::size_t examples_ = 0;
