@@ -31,7 +31,7 @@ struct gate_params {
   double open_lift = 0.40;          ///< lift that a trial must show, up to its standard error
   double keep_lift = 0.35;          ///< the same for an open gate that has shown it
   double late_lift = 0.70;          ///< the same for later trials while none has succeeded
-  std::size_t trial = 60;           ///< steps of a trial, before it can fail
+  std::size_t trial = 60;           ///< steps of a trial; it ends sooner if it clearly fails
   std::size_t window = 80;          ///< steps of evidence that a check looks at
   std::size_t check_interval = 20;  ///< steps between checks
   std::size_t retry = 400;          ///< uniform steps before the next trial
@@ -41,7 +41,14 @@ struct gate_params {
 /// A share of the score mass.
 struct lift_estimate {
   double share = 0.1;
-  double standard_error = 0;  ///< from the rows that carry the mass, as if each were drawn by it
+  double spread =
+      0;  ///< root of the sum of squared masses over the mass: 1 / sqrt(n) for n equal ones
+
+  /// Standard error if the true share were so much, each row being drawn by its mass.
+  [[nodiscard]] double standard_error_at(double true_share) const noexcept {
+    return std::sqrt(true_share * (1 - true_share)) * spread;
+  }
+  [[nodiscard]] double standard_error() const noexcept { return standard_error_at(share); }
 };
 
 namespace detail {
@@ -124,7 +131,7 @@ template <class Weight>
   }
   const double part = std::clamp((tenth - weight_above) / weight_tied, 0.0, 1.0);
   const double share = std::clamp((above + part * tied) / total, 0.0, 1.0);
-  return {share, std::sqrt(share * (1 - share) * squares) / total};
+  return {share, std::sqrt(squares) / total};
 }
 
 namespace detail {
@@ -300,13 +307,15 @@ class sampling_gate {
     lift_ = lift.share;
     concentration_ = top_tenth_lift(observed(), observed(), weights()).share;
     ++checks_;
-    if (phase_steps_ < params_.trial) return;
     const bool first = steps_closed_ == 0;
     const double wanted = proven_               ? params_.keep_lift
                           : first || succeeded_ ? params_.open_lift
                                                 : params_.late_lift;
-    if (params_.mode == gate_mode::open || lift.share + lift.standard_error >= wanted) {
-      proven_ = succeeded_ = true;
+    // Before a trial is over only what cannot be chance ends it.
+    const bool over = phase_steps_ >= params_.trial;
+    const double doubt = over ? lift.standard_error() : 3 * lift.standard_error_at(wanted);
+    if (params_.mode == gate_mode::open || lift.share + doubt >= wanted) {
+      if (over) proven_ = succeeded_ = true;
       return;
     }
     open_ = false;

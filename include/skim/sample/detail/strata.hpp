@@ -4,8 +4,10 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -42,11 +44,7 @@ class strata {
       classes_.push_back({epoch_order(examples, root.child(1)), 1});
       return;
     }
-    // Classes by sorted label: labels need not be dense.
-    std::vector<id_t> by_class(examples);
-    for (std::size_t i = 0; i < examples; ++i) by_class[i] = static_cast<id_t>(i);
-    std::stable_sort(by_class.begin(), by_class.end(),
-                     [&](id_t a, id_t b) { return labels[a] < labels[b]; });
+    const std::vector<id_t> by_class = sorted_by_label(labels);
     for (auto first = by_class.begin(); first != by_class.end();) {
       const auto last = std::find_if(first, by_class.end(),
                                      [&](id_t id) { return labels[id] != labels[*first]; });
@@ -124,6 +122,21 @@ class strata {
     epoch_order order;
     double share = 0;  // of a draw
   };
+
+  // Ids by label, then by id: radix sort, as labels need not be dense.
+  [[nodiscard]] static std::vector<id_t> sorted_by_label(std::span<const label_t> labels) {
+    std::vector<id_t> sorted(labels.size()), next(labels.size());
+    std::iota(sorted.begin(), sorted.end(), id_t{0});
+    const label_t largest = *std::max_element(labels.begin(), labels.end());
+    for (int shift = 0; shift < 32 && (largest >> shift) > 0; shift += 8) {
+      std::array<std::size_t, 257> begin{};
+      for (const label_t label : labels) ++begin[((label >> shift) & 255) + 1];
+      std::partial_sum(begin.begin(), begin.end(), begin.begin());
+      for (const id_t id : sorted) next[begin[(labels[id] >> shift) & 255]++] = id;
+      sorted.swap(next);
+    }
+    return sorted;
+  }
 
   void share_by_size_to(double exponent) noexcept {
     double total = 0;
