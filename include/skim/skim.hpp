@@ -60,5 +60,8 @@
 #include "skim/sketch/sketch.hpp"
 #include "skim/solve/gauss_newton.hpp"
 #include "skim/table/counter_rows.hpp"
+#include "skim/table/dynamic_buckets.hpp"
+#include "skim/table/flat_buckets.hpp"
+#include "skim/table/reservoir_buckets.hpp"
 #include "skim/version.hpp"
 // IWYU pragma: end_exports
