@@ -25,6 +25,8 @@
 #include "skim/hash/family.hpp"
 #include "skim/hash/fern.hpp"
 #include "skim/hash/sign_projection.hpp"
+#include "skim/index/flat_index.hpp"
+#include "skim/index/neighbor.hpp"
 #include "skim/io/file.hpp"
 #include "skim/io/memory.hpp"
 #include "skim/io/stream.hpp"
