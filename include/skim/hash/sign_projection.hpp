@@ -21,6 +21,7 @@
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
 #include "skim/core/workspace.hpp"
+#include "skim/hash/bits.hpp"
 #include "skim/hash/detail/code_words.hpp"
 #include "skim/hash/detail/gaussian_signs.hpp"
 #include "skim/hash/detail/hadamard_signs.hpp"
@@ -214,6 +215,17 @@ class basic_sign_projection {
       hash_row(x.row(i), codes.subspan(i * num_hashes(), num_hashes()), ws);
   }
 
+  /// The projections whose signs the codes are, row-major (n, num_hashes() * bits()): bit b of code h
+  /// is whether number h * bits() + b is positive. Throws as hash() does.
+  void margins(matrix_view<const float> x, std::span<float> out, workspace&) const
+      requires(Projection::exact_kernel) {
+    check_points(where, x, dim());
+    if (out.size() != x.rows() * num_hashes() * bits())
+      SKIM_THROW(invalid_input, concat(where, ": got room for ", out.size(), " numbers, wanted ",
+                                       x.rows() * num_hashes() * bits()));
+    signs_->margins(x, out);
+  }
+
   /// Probability that one hash gives x and y the same code: (1 - angle / pi)^bits. A zero vector, which
   /// has no angle, agrees with any other in half the signs.
   [[nodiscard]] double kernel(std::span<const float> x, std::span<const float> y) const
@@ -379,5 +391,7 @@ static_assert(kernel_family<dense_sign_projection> && sparse_hash_family<dense_s
 static_assert(sparse_hash_family<sparse_sign_projection> && !kernel_family<sparse_sign_projection>);
 static_assert(sparse_hash_family<hadamard_sign_projection>);
 static_assert(!kernel_family<hadamard_sign_projection>);
+static_assert(margin_hash_family<dense_sign_projection> && bit_hash_family<sparse_sign_projection>);
+static_assert(bit_hash_family<hadamard_sign_projection>);
 
 }  // namespace skim::inline v0

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/random.hpp"
@@ -30,6 +31,11 @@ class gaussian_signs {
   }
   void signs(sparse_row x, std::uint16_t* words, workspace&) const {
     project(x, 0, weights_, sign_epilogue{words, 0});
+  }
+
+  // The products themselves, (rows, outputs).
+  void margins(matrix_view<const float> x, std::span<float> out) const {
+    project(x, weights_, store_epilogue{out.data(), weights_.outputs(), weights_.outputs()});
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "skim/core/executor.hpp"
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/workspace.hpp"
+#include "skim/index/detail/answers.hpp"
 #include "skim/index/detail/nearest.hpp"
 #include "skim/index/detail/point_store.hpp"
 #include "skim/index/flat_index.hpp"
@@ -22,14 +23,6 @@
 namespace skim::inline v0 {
 
 namespace detail {
-
-// Throws invalid_input unless out and found fit n searches for k neighbours.
-inline void check_answers(std::string_view who, std::size_t n, std::size_t k, std::size_t out,
-                          std::size_t found) {
-  if (found != n || (k == 0 ? out != 0 : out % k != 0 || out / k != n))
-    SKIM_THROW(invalid_input, concat(who, ": got room for ", out, " neighbours and ", found,
-                                     " counts, wanted ", n, " times ", k, " and ", n));
-}
 
 // Queries that one pass over the points serves: their panels stay in the second-level cache.
 [[nodiscard]] inline std::size_t query_block(std::size_t dim) noexcept {

@@ -148,7 +148,11 @@ class point_store {
   [[nodiscard]] query prepare(std::span<const float> x, std::span<float> values) const noexcept {
     std::copy(x.begin(), x.end(), values.begin());
     if (metric_ == skim::metric::cosine) normalise(values);
-    const float square = dot(std::span<const float>(values), std::span<const float>(values));
+    return prepared(values);
+  }
+  // Pre: values are as prepare() left them.
+  [[nodiscard]] query prepared(std::span<const float> values) const noexcept {
+    const float square = dot(values, values);
     const float most = metric_ == skim::metric::euclidean
                            ? square
                            : std::sqrt(square) * std::sqrt(std::max(largest_, 0x1p-100f));
