@@ -9,6 +9,7 @@
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
 #include "skim/core/executor.hpp"
+#include "skim/core/large_pages.hpp"
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/mix.hpp"
 #include "skim/core/moments.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "skim/hash/bits.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <vector>
@@ -19,15 +20,20 @@ TEST_CASE("bits of codes are the signs of the margins", "[unit]") {
     std::vector<float> margins(40 * 5 * bits), one(5 * bits);
     skim::workspace ws;
     family.hash(x.view(), codes, ws);
-    family.margins(x.view(), margins, ws);
+    const auto alone = codes;
+    std::fill(codes.begin(), codes.end(), 0u);
+    family.hash(x.view(), codes, margins, ws);
+    REQUIRE(codes == alone);
     for (std::size_t c = 0; c < codes.size(); ++c)
       for (std::size_t b = 0; b < bits; ++b)
         REQUIRE((codes[c] >> b & 1u) == (margins[c * bits + b] > 0 ? 1u : 0u));
-    family.margins(x.view().rows(7, 1), one, ws);
+    std::vector<skim::code_t> code(5);
+    family.hash(x.view().rows(7, 1), code, one, ws);
+    CHECK(std::equal(code.begin(), code.end(), codes.begin() + 7 * 5));
     CHECK(std::equal(one.begin(), one.end(),
                      margins.begin() + static_cast<std::ptrdiff_t>(7 * 5 * bits)));
-    CHECK_THROWS_AS(family.margins(x.view().rows(0, 2), one, ws), skim::invalid_input);
+    CHECK_THROWS_AS(family.hash(x.view().rows(0, 1), code, margins, ws), skim::invalid_input);
     x.row(0)[0] = std::numeric_limits<float>::infinity();
-    CHECK_THROWS_AS(family.margins(x.view().rows(0, 1), one, ws), skim::invalid_input);
+    CHECK_THROWS_AS(family.hash(x.view().rows(0, 1), code, one, ws), skim::invalid_input);
   }
 }

@@ -23,14 +23,15 @@ concept bit_hash_family = hash_family<F> && requires(const F& f) {
   noexcept->std::same_as<std::size_t>;
 };
 
-/// A bit_hash_family that tells how sure each bit is: margins(x, out, ws) writes, for each row of x (n,
-/// d), a number for each bit, out (n, num_hashes() * bits()); bit b of code h is whether number
-/// h * bits() + b is positive, and a number of small magnitude says that a near point may well have
-/// the other bit. Throws invalid_input as hash() does.
+/// A bit_hash_family that tells how sure each bit is: hash(x, codes, margins, ws) writes, for each row of
+/// x (n, d), the codes as hash() does and a number for each bit, margins (n, num_hashes() * bits()). Bit
+/// b of code h is whether number h * bits() + b is positive, and a number of small magnitude says that
+/// a near point may well have the other bit.
 template <class F>
 concept margin_hash_family = bit_hash_family<F> &&
-    requires(const F& f, matrix_view<const float> x, std::span<float> out, workspace& ws) {
-  { f.margins(x, out, ws) } -> std::same_as<void>;
+    requires(const F& f, matrix_view<const float> x, std::span<code_t> codes,
+             std::span<float> margins, workspace& ws) {
+  { f.hash(x, codes, margins, ws) } -> std::same_as<void>;
 };
 
 }  // namespace skim::inline v0

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "skim/core/aligned.hpp"
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/executor.hpp"
+#include "skim/core/large_pages.hpp"
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/workspace.hpp"
 #include "skim/hash/bits.hpp"
@@ -182,8 +182,8 @@ class lsh_index {
   std::size_t code_words_ = 1;   // of 16 bits, to a code
   std::size_t code_stride_ = 4;  // of 16 bits, to a point
   detail::point_store store_;
-  std::vector<float> mean_;              // empty: zero
-  aligned_vector<std::uint16_t> codes_;  // (slots, code_stride_), low words first, zeros behind
+  std::vector<float> mean_;            // empty: zero
+  large_vector<std::uint16_t> codes_;  // (slots, code_stride_), low words first, zeros behind
   std::vector<dynamic_buckets> tables_;
 };
 

@@ -17,6 +17,7 @@
 #include "skim/core/aligned.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
+#include "skim/core/large_pages.hpp"
 #include "skim/table/counter_rows.hpp"
 #include "skim/table/detail/code_slots.hpp"
 
@@ -237,9 +238,9 @@ class dynamic_buckets {
   }
 
   params params_;
-  std::vector<header> headers_;  // of each code when direct, else of each slot
+  large_vector<header> headers_;  // of each code when direct, else of each slot
   detail::code_slots slots_;
-  aligned_vector<id_t> pool_;
+  large_vector<id_t> pool_;
   std::array<std::uint32_t, sizes> free_ = [] {
     std::array<std::uint32_t, sizes> f;
     f.fill(none);

@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include "skim/core/aligned.hpp"
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
@@ -35,79 +34,121 @@ namespace detail {
 // Rows that are hashed in one go: their codes stay in the second-level cache.
 inline constexpr std::size_t hash_block = 256;
 
-/// Sets of bits to flip, cheapest first: the cost of a set is the sum of its bits' squared margins. Over
-/// all tables together; from a popped set come the two that follow it in its table, which makes each set
-/// once (Lv et al. 2007, shift and expand).
-class flip_order {
+/// The cheapest sets of bits to flip, over all tables together; the cost of a set is the sum of its
+/// bits' squared margins (Lv et al. 2007). Sets are found table by table below a limit of the cost that
+/// is fitted to the number wanted, which is several times faster than a queue of them.
+class flip_sets {
  public:
   struct flips {
     float cost;
     std::uint32_t table;
-    std::uint32_t ranks;  // bit r: the bit whose margin is the r-th smallest of the table
+    code_t mask;
+
+    friend bool operator<(const flips& a, const flips& b) noexcept {
+      if (a.cost != b.cost) return a.cost < b.cost;
+      return a.table != b.table ? a.table < b.table : a.mask < b.mask;
+    }
   };
 
-  // room: tables and as many as will be asked for. order and cost: (tables, bits), filled here.
-  flip_order(std::span<const float> margins, std::size_t tables, std::size_t bits,
-             std::span<flips> room, std::span<std::uint8_t> order, std::span<float> cost) noexcept
-      : bits_(bits), heap_(room), order_(order), cost_(cost) {
-    for (std::size_t t = 0; t < tables; ++t) {
-      // Insertion sort: few bits, and it is stable.
-      std::uint8_t* const o = order_.data() + t * bits;
-      float* const c = cost_.data() + t * bits;
+  // margins (tables, bits), or empty: all alike.
+  flip_sets(std::span<const float> margins, std::size_t tables, std::size_t bits,
+            workspace::frame_type& frame)
+      : tables_(tables), bits_(bits), bit_(frame.take<bit>(tables * bits)) {
+    for (std::size_t t = 0; t < tables; ++t)
       for (std::size_t b = 0; b < bits; ++b) {
         const float m = margins.empty() ? 1.0f : margins[t * bits + b];
-        // Margins of points that are allowed may have squares that are not.
-        const float square = std::min(m * m, 1e30f);
-        std::size_t at = b;
-        for (; at > 0 && c[at - 1] > square; --at) {
-          c[at] = c[at - 1];
-          o[at] = o[at - 1];
-        }
-        c[at] = square;
-        o[at] = static_cast<std::uint8_t>(b);
+        // Points that are allowed may have margins whose squares are not.
+        bit_[t * bits + b] = {std::min(m * m, 1e30f), code_t{1} << b};
       }
-      push({c[0], static_cast<std::uint32_t>(t), 1});
-    }
   }
 
-  // False when every set was there.
-  bool next(std::uint32_t& table, code_t& mask) noexcept {
-    if (size_ == 0) return false;
-    std::pop_heap(heap_.begin(), end(), later);
-    const flips f = heap_[--size_];
-    const auto last = static_cast<std::size_t>(std::bit_width(f.ranks)) - 1;
-    const float* const c = cost_.data() + f.table * bits_;
-    if (last + 1 < bits_) {
-      const std::uint32_t next = std::uint32_t{2} << last;
-      push(
-          {f.cost - c[last] + c[last + 1], f.table, (f.ranks ^ (std::uint32_t{1} << last)) | next});
-      push({f.cost + c[last + 1], f.table, f.ranks | next});
+  // The `wanted` first; fewer if there are fewer. Pre: wanted > 0.
+  std::span<const flips> cheapest(std::size_t wanted, workspace::frame_type& frame) {
+    // As many single bits as sets are wanted lie below this limit: enough, with their unions too many.
+    const auto costs = frame.take<float>(bit_.size());
+    for (std::size_t i = 0; i < costs.size(); ++i) costs[i] = bit_[i].cost;
+    const std::size_t rank = std::min(wanted, costs.size()) - 1;
+    std::nth_element(costs.begin(), costs.begin() + static_cast<std::ptrdiff_t>(rank), costs.end());
+    const float most = costs[rank];
+    // Bits above it are in no set; should the limit have to rise, all must be in order.
+    const bool rising = wanted > costs.size();
+    for (std::size_t t = 0; t < tables_; ++t) sort(bit_.subspan(t * bits_, bits_), most, rising);
+    constexpr float infinite = std::numeric_limits<float>::infinity();
+    const std::size_t room = 2 * wanted + 64;
+    float low = 0, high = rising ? infinite : most, limit = rising ? most : most / 2;
+    std::size_t n = count(limit, room);
+    for (int tries = 0; tries < 40 && (n < wanted || n > room); ++tries) {
+      (n < wanted ? low : high) = limit;
+      const float next = high == infinite ? limit * 1.5f + 1e-30f : low + (high - low) / 2;
+      if (next == limit) break;
+      limit = next;
+      n = count(limit, room);
     }
-    table = f.table;
-    mask = 0;
-    for (std::uint32_t r = f.ranks; r != 0; r &= r - 1)
-      mask |= code_t{1} << order_[f.table * bits_ + static_cast<std::size_t>(std::countr_zero(r))];
-    return true;
+    // Ties may leave nothing between too few and too many: then some of the ties, the first tables'.
+    if (n < wanted && high != infinite) limit = high;
+    const auto sets = frame.take<flips>(room);
+    n = collect(limit, sets);
+    const std::size_t kept = std::min(n, wanted);
+    std::nth_element(sets.begin(), sets.begin() + static_cast<std::ptrdiff_t>(kept),
+                     sets.begin() + static_cast<std::ptrdiff_t>(n));
+    return sets.first(kept);
   }
 
  private:
-  static bool later(const flips& a, const flips& b) noexcept {
-    if (a.cost != b.cost) return a.cost > b.cost;
-    return a.table != b.table ? a.table > b.table : a.ranks > b.ranks;
-  }
-  void push(flips f) noexcept {
-    SKIM_EXPECTS(size_ < heap_.size());
-    heap_[size_++] = f;
-    std::push_heap(heap_.begin(), end(), later);
-  }
-  [[nodiscard]] std::span<flips>::iterator end() const noexcept {
-    return heap_.begin() + static_cast<std::ptrdiff_t>(size_);
+  struct bit {
+    float cost;
+    code_t mask;
+  };
+
+  // By cost, the bits up to the limit, or all, in front of the others.
+  static void sort(std::span<bit> bits, float limit, bool all) noexcept {
+    std::size_t sorted = 0;
+    for (std::size_t b = 0; b < bits.size(); ++b) {
+      if (!all && bits[b].cost > limit) continue;
+      const bit here = bits[b];
+      bits[b] = bits[sorted];
+      std::size_t at = sorted++;
+      for (; at > 0 && bits[at - 1].cost > here.cost; --at) bits[at] = bits[at - 1];
+      bits[at] = here;
+    }
   }
 
-  std::size_t bits_, size_ = 0;
-  std::span<flips> heap_;
-  std::span<std::uint8_t> order_;
-  std::span<float> cost_;
+  // Calls emit(cost, mask) for the sets of a table with a cost of at most limit, until it says false.
+  template <class Emit>
+  static bool each(const bit* bits, std::size_t from, std::size_t to, float cost, code_t mask,
+                   float limit, Emit& emit) {
+    for (std::size_t b = from; b < to; ++b) {
+      const float sum = cost + bits[b].cost;
+      if (!(sum <= limit)) break;
+      if (!emit(sum, mask | bits[b].mask)) return false;
+      if (!each(bits, b + 1, to, sum, mask | bits[b].mask, limit, emit)) return false;
+    }
+    return true;
+  }
+
+  // room + 1 stands for more than room.
+  [[nodiscard]] std::size_t count(float limit, std::size_t room) const {
+    std::size_t n = 0;
+    const auto emit = [&](float, code_t) { return ++n <= room; };
+    for (std::size_t t = 0; t < tables_; ++t)
+      if (!each(bit_.data() + t * bits_, 0, bits_, 0, 0, limit, emit)) break;
+    return n;
+  }
+  std::size_t collect(float limit, std::span<flips> to) const {
+    std::size_t n = 0;
+    for (std::size_t t = 0; t < tables_; ++t) {
+      const auto emit = [&](float cost, code_t mask) {
+        if (n == to.size()) return false;
+        to[n++] = {cost, static_cast<std::uint32_t>(t), mask};
+        return true;
+      };
+      if (!each(bit_.data() + t * bits_, 0, bits_, 0, 0, limit, emit)) break;
+    }
+    return n;
+  }
+
+  std::size_t tables_, bits_;
+  std::span<bit> bit_;
 };
 
 }  // namespace detail
@@ -338,13 +379,10 @@ std::size_t lsh_index<Family>::plan(std::span<const code_t> codes, std::span<con
   for (std::size_t t = 0; t < own; ++t) probes[t] = {static_cast<std::uint32_t>(t), codes[t]};
   if (probes.size() == own || bits == 0) return own;
   auto frame = ws.frame();
-  const auto heap = frame.template take<detail::flip_order::flips>(own + probes.size());
-  const auto order = frame.template take<std::uint8_t>(own * bits);
-  const auto cost = frame.template take<float>(own * bits);
-  detail::flip_order flips(margins, own, bits, heap, order, cost);
   std::size_t n = own;
-  for (code_t mask = 0; n < probes.size() && flips.next(probes[n].table, mask); ++n)
-    probes[n].code = codes[probes[n].table] ^ mask;
+  detail::flip_sets sets(margins, own, bits, frame);
+  for (const auto& f : sets.cheapest(probes.size() - own, frame))
+    probes[n++] = {f.table, codes[f.table] ^ f.mask};
   return n;
 }
 
@@ -354,6 +392,11 @@ std::span<id_t> lsh_index<Family>::gather(std::span<const probe> probes,
                                           workspace::frame_type& frame) const {
   // Three rounds over the probes: their headers come, then their lists, then the lists are read.
   constexpr std::size_t ahead = 16;
+  const auto fetch = [](std::span<const id_t> list) {
+    constexpr std::size_t line = cache_line / sizeof(id_t);
+    for (std::size_t i = 0; i < std::min(list.size(), 4 * line); i += line)
+      SKIM_PREFETCH(list.data() + i);
+  };
   const auto lists = frame.template take<std::span<const id_t>>(probes.size());
   for (std::size_t p = 0; p < std::min(ahead, probes.size()); ++p)
     tables_[probes[p].table].prefetch(probes[p].code);
@@ -363,7 +406,7 @@ std::span<id_t> lsh_index<Family>::gather(std::span<const probe> probes,
       tables_[probes[p + ahead].table].prefetch(probes[p + ahead].code);
     const auto list = tables_[probes[p].table].bucket(probes[p].code);
     if (list.empty()) continue;
-    if (used < ahead) SKIM_PREFETCH(list.data());
+    if (used < ahead) fetch(list);
     lists[used++] = list;
     total += list.size();
   }
@@ -373,7 +416,7 @@ std::span<id_t> lsh_index<Family>::gather(std::span<const probe> probes,
   std::fill(seen.begin(), seen.end(), std::uint64_t{0});
   std::size_t n = 0;
   for (std::size_t l = 0; l < used; ++l) {
-    if (l + ahead < used) SKIM_PREFETCH(lists[l + ahead].data());
+    if (l + ahead < used) fetch(lists[l + ahead]);
     for (const id_t id : lists[l]) {
       std::uint64_t& word = seen[id / 64];
       const std::uint64_t before = word;
@@ -458,14 +501,7 @@ auto lsh_index<Family>::hash_queries(matrix_view<const float> x, lsh_effort effo
     if (q.margins_each > 0) {
       auto inner = ws.frame();
       const auto room = inner.template take<float>(mean_.empty() ? 0 : n * d);
-      family_.margins(centred(rows, room), q.margins, ws);
-      const std::size_t bits = family_.bits();
-      for (std::size_t c = 0; c < n * own; ++c) {
-        code_t code = 0;
-        for (std::size_t b = 0; b < bits; ++b)
-          code |= static_cast<code_t>(q.margins[c * bits + b] > 0) << b;
-        q.codes[c] = code;
-      }
+      family_.hash(centred(rows, room), q.codes, q.margins, ws);
       return q;
     }
   }

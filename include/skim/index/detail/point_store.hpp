@@ -18,6 +18,7 @@
 #include "skim/core/archive.hpp"
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
+#include "skim/core/large_pages.hpp"
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/workspace.hpp"
 #include "skim/index/detail/nearest.hpp"
@@ -203,7 +204,9 @@ class point_store {
   }
   void scan(const query& q, std::span<const id_t> ids, nearest& best) const noexcept {
     // Rows far enough ahead that memory answers in time, few enough that the first cache holds them.
-    const std::size_t lines = std::min<std::size_t>(16, stride_ * sizeof(float) / cache_line + 1);
+    const std::size_t row_bytes = stride_ * sizeof(float);
+    const std::size_t lines =
+        std::min<std::size_t>(16, row_bytes / cache_line + (row_bytes % cache_line != 0));
     const std::size_t ahead = std::clamp<std::size_t>(160 / lines, 4, 32);
     const auto fetch = [&](std::size_t i) {
       if (i >= ids.size()) return;
@@ -309,10 +312,10 @@ class point_store {
 
   std::size_t dim_, stride_;
   skim::metric metric_;
-  aligned_vector<float> rows_;  // (slots, stride): zeros behind dim and in free places
-  std::vector<float> bias_;     // infinite in free places
-  std::vector<id_t> free_;      // the last is used next
-  float largest_ = 0;           // squared norm of any row there was
+  large_vector<float> rows_;  // (slots, stride): zeros behind dim and in free places
+  large_vector<float> bias_;  // infinite in free places
+  std::vector<id_t> free_;    // the last is used next
+  float largest_ = 0;         // squared norm of any row there was
 };
 
 // Epilogue of a product of rows with 16 queries: looks at rows that may be near.
