@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "skim/core/config.hpp"
+
 namespace skim_test {
 
 /// Since the start of the program, over all threads.
@@ -48,6 +50,11 @@ inline void* allocation_or_throw(std::size_t bytes, std::size_t alignment) {
   throw std::bad_alloc();
 }
 
+// Apart: gcc takes a free() that is inlined next to a new for a mistake.
+SKIM_NEVER_INLINE inline void give_back(void* p) noexcept {
+  std::free(p);
+}
+
 inline constexpr std::size_t plain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
 }  // namespace detail
@@ -73,32 +80,32 @@ void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
   return skim_test::detail::counted_allocation(n, skim_test::detail::plain);
 }
 void operator delete(void* p) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete[](void* p) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete[](void* p, std::size_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete(void* p, std::align_val_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete[](void* p, std::align_val_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete(void* p, const std::nothrow_t&) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }
 void operator delete[](void* p, const std::nothrow_t&) noexcept {
-  std::free(p);
+  skim_test::detail::give_back(p);
 }

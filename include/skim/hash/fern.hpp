@@ -16,6 +16,7 @@
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
 #include "skim/core/workspace.hpp"
+#include "skim/hash/bits.hpp"
 #include "skim/hash/family.hpp"
 
 namespace skim::inline v0 {
@@ -91,6 +92,8 @@ class fern_family {
 
   [[nodiscard]] std::size_t dim() const noexcept { return dim_; }
   [[nodiscard]] std::size_t num_hashes() const noexcept { return params_.hashes; }
+  /// K, comparisons to one code.
+  [[nodiscard]] std::size_t bits() const noexcept { return params_.bits; }
   [[nodiscard]] std::uint64_t range() const noexcept { return std::uint64_t{1} << params_.bits; }
   [[nodiscard]] std::uint64_t fingerprint() const noexcept { return fingerprint_; }
   [[nodiscard]] const params& parameters() const noexcept { return params_; }
@@ -161,6 +164,7 @@ class fern_family {
 };
 
 static_assert(kernel_family<fern_family> && sparse_hash_family<fern_family>);
+static_assert(bit_hash_family<fern_family>);
 
 }  // namespace skim::inline v0
 

@@ -21,6 +21,7 @@
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
 #include "skim/core/workspace.hpp"
+#include "skim/hash/bits.hpp"
 #include "skim/hash/detail/code_words.hpp"
 #include "skim/hash/detail/gaussian_signs.hpp"
 #include "skim/hash/detail/hadamard_signs.hpp"
@@ -214,6 +215,23 @@ class basic_sign_projection {
       hash_row(x.row(i), codes.subspan(i * num_hashes(), num_hashes()), ws);
   }
 
+  /// Codes of the rows and the projections whose signs they are, row-major (n, num_hashes() * bits()):
+  /// bit b of code h is whether number h * bits() + b is positive. Throws as the above.
+  void hash(matrix_view<const float> x, std::span<code_t> codes, std::span<float> margins,
+            workspace& ws) const requires(Projection::exact_kernel) {
+    check_points(where, x, dim());
+    check_codes(where, codes, x.rows(), num_hashes());
+    const std::size_t outputs = bits() * num_hashes();
+    if (margins.size() != x.rows() * outputs)
+      SKIM_THROW(invalid_input, concat(where, ": got room for ", margins.size(),
+                                       " margins, wanted ", x.rows() * outputs));
+    hash_rows(x, codes, ws,
+              [&](std::size_t first, std::size_t count, std::uint16_t* words, std::size_t stride) {
+                signs_->signs(x.rows(first, count), words, stride,
+                              margins.data() + first * outputs);
+              });
+  }
+
   /// Probability that one hash gives x and y the same code: (1 - angle / pi)^bits. A zero vector, which
   /// has no angle, agrees with any other in half the signs.
   [[nodiscard]] double kernel(std::span<const float> x, std::span<const float> y) const
@@ -279,6 +297,16 @@ class basic_sign_projection {
   }
 
   void hash_rows(matrix_view<const float> x, std::span<code_t> codes, workspace& ws) const {
+    hash_rows(x, codes, ws,
+              [&](std::size_t first, std::size_t count, std::uint16_t* words, std::size_t stride) {
+                signs_->signs(x.rows(first, count), words, stride, ws);
+              });
+  }
+
+  // signs(first, count, words, stride) makes the words of a block of inputs.
+  template <class Signs>
+  void hash_rows(matrix_view<const float> x, std::span<code_t> codes, workspace& ws,
+                 Signs&& signs) const {
     // Blocks of inputs whose sign bits stay in the cache until they are unpacked.
     constexpr std::size_t block = 256;
     auto frame = ws.frame();
@@ -288,7 +316,7 @@ class basic_sign_projection {
     std::fill(words.begin(), words.end(), std::uint16_t{0});
     for (std::size_t first = 0; first < x.rows(); first += block) {
       const std::size_t count = std::min(block, x.rows() - first);
-      signs_->signs(x.rows(first, count), words.data(), stride, ws);
+      signs(first, count, words.data(), stride);
       for (std::size_t i = 0; i < count; ++i)
         unpack_codes(words.data() + i * stride, static_cast<unsigned>(bits()),
                      codes.subspan((first + i) * num_hashes(), num_hashes()));
@@ -379,5 +407,7 @@ static_assert(kernel_family<dense_sign_projection> && sparse_hash_family<dense_s
 static_assert(sparse_hash_family<sparse_sign_projection> && !kernel_family<sparse_sign_projection>);
 static_assert(sparse_hash_family<hadamard_sign_projection>);
 static_assert(!kernel_family<hadamard_sign_projection>);
+static_assert(margin_hash_family<dense_sign_projection> && bit_hash_family<sparse_sign_projection>);
+static_assert(bit_hash_family<hadamard_sign_projection>);
 
 }  // namespace skim::inline v0

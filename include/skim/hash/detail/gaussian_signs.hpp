@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "skim/core/config.hpp"
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
@@ -32,7 +33,26 @@ class gaussian_signs {
     project(x, 0, weights_, sign_epilogue{words, 0});
   }
 
+  // The same, and the products themselves, (rows, outputs).
+  void signs(matrix_view<const float> x, std::uint16_t* words, std::size_t stride,
+             float* products) const {
+    project(x, weights_,
+            both_epilogue{{words, stride}, {products, weights_.outputs(), weights_.outputs()}});
+  }
+
  private:
+  struct both_epilogue {
+    sign_epilogue signs;
+    store_epilogue products;
+
+    template <class Arch>
+    SKIM_ALWAYS_INLINE void operator()(std::size_t row, std::size_t panel,
+                                       const panel_result<Arch>& r) const noexcept {
+      signs.template operator()<Arch>(row, panel, r);
+      products.template operator()<Arch>(row, panel, r);
+    }
+  };
+
   panel_matrix weights_;
 };
 
