@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "skim/core/config.hpp"
+
 namespace skim_test {
 
 /// Since the start of the program, over all threads.
@@ -53,52 +55,53 @@ inline constexpr std::size_t plain = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 }  // namespace detail
 }  // namespace skim_test
 
-// All forms: a sanitizer brings its own, which do not call one another.
-void* operator new(std::size_t n) {
+// All forms: a sanitizer brings its own, which do not call one another. Not inlined, or gcc takes their
+// malloc and free for a mistake of the callers.
+SKIM_NEVER_INLINE void* operator new(std::size_t n) {
   return skim_test::detail::allocation_or_throw(n, skim_test::detail::plain);
 }
-void* operator new[](std::size_t n) {
+SKIM_NEVER_INLINE void* operator new[](std::size_t n) {
   return skim_test::detail::allocation_or_throw(n, skim_test::detail::plain);
 }
-void* operator new(std::size_t n, std::align_val_t a) {
+SKIM_NEVER_INLINE void* operator new(std::size_t n, std::align_val_t a) {
   return skim_test::detail::allocation_or_throw(n, static_cast<std::size_t>(a));
 }
-void* operator new[](std::size_t n, std::align_val_t a) {
+SKIM_NEVER_INLINE void* operator new[](std::size_t n, std::align_val_t a) {
   return skim_test::detail::allocation_or_throw(n, static_cast<std::size_t>(a));
 }
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+SKIM_NEVER_INLINE void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
   return skim_test::detail::counted_allocation(n, skim_test::detail::plain);
 }
-void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+SKIM_NEVER_INLINE void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
   return skim_test::detail::counted_allocation(n, skim_test::detail::plain);
 }
-void operator delete(void* p) noexcept {
+SKIM_NEVER_INLINE void operator delete(void* p) noexcept {
   std::free(p);
 }
-void operator delete[](void* p) noexcept {
+SKIM_NEVER_INLINE void operator delete[](void* p) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::size_t) noexcept {
+SKIM_NEVER_INLINE void operator delete(void* p, std::size_t) noexcept {
   std::free(p);
 }
-void operator delete[](void* p, std::size_t) noexcept {
+SKIM_NEVER_INLINE void operator delete[](void* p, std::size_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::align_val_t) noexcept {
+SKIM_NEVER_INLINE void operator delete(void* p, std::align_val_t) noexcept {
   std::free(p);
 }
-void operator delete[](void* p, std::align_val_t) noexcept {
+SKIM_NEVER_INLINE void operator delete[](void* p, std::align_val_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+SKIM_NEVER_INLINE void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
   std::free(p);
 }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+SKIM_NEVER_INLINE void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, const std::nothrow_t&) noexcept {
+SKIM_NEVER_INLINE void operator delete(void* p, const std::nothrow_t&) noexcept {
   std::free(p);
 }
-void operator delete[](void* p, const std::nothrow_t&) noexcept {
+SKIM_NEVER_INLINE void operator delete[](void* p, const std::nothrow_t&) noexcept {
   std::free(p);
 }
