@@ -38,9 +38,44 @@ inline constexpr std::size_t bits_slack = 4;
     out[found + j] = static_cast<id_t>(first + static_cast<std::size_t>(std::countr_zero(bits)));
     bits &= bits - 1;
   };
-  for (std::size_t j = 0; j < bits_slack; ++j) write(j);
-  for (found += bits_slack; found < end; ++found) write(0);
+  do {
+    for (std::size_t j = 0; j < bits_slack; ++j) write(j);
+    found += bits_slack;
+  } while (found < end);
   return end;
+}
+
+/// What examine() found among pairs that were due.
+struct sorted_pairs {
+  std::size_t hits;     ///< pairs that fire, now in front
+  std::size_t changes;  ///< pairs that need another deadline
+};
+/// A pair that needs another deadline: the other side of it, and threshold minus value.
+struct changed_pair {
+  id_t id;
+  float gap;
+};
+
+/// Moves the pairs that fire to the front of ids and values, in order, and lists those that need
+/// another deadline: all but the ones that fire and have had a deadline of 0. Apart, and without a
+/// branch on the data: most pairs fire, but which do not cannot be predicted.
+template <class Threshold>
+[[nodiscard]] SKIM_NEVER_INLINE sorted_pairs sort_pairs(
+    std::span<id_t> ids, float* SKIM_RESTRICT values, const std::uint8_t* SKIM_RESTRICT deadlines,
+    Threshold threshold, changed_pair* SKIM_RESTRICT changes) noexcept {
+  id_t* const id = ids.data();
+  std::size_t hits = 0, changed = 0;
+  for (std::size_t j = 0; j < ids.size(); ++j) {
+    const id_t i = id[j];
+    const float value = values[j], limit = threshold(i);
+    const bool fires = value > limit;
+    changes[changed] = {i, limit - value};
+    changed += static_cast<std::size_t>(!fires | (deadlines[i] != 0));
+    id[hits] = i;
+    values[hits] = value;
+    hits += static_cast<std::size_t>(fires);
+  }
+  return {hits, changed};
 }
 
 }  // namespace detail
@@ -90,6 +125,7 @@ class neuron_deadline_index {
     due_.resize(detail::neuron_tile * (row_limit_ + byte_block + striped_rows) +
                 detail::bits_slack);
     values_.resize(row_limit_ + striped_rows);
+    changes_.resize(row_limit_ + 1);
   }
   neuron_deadline_index(const firing_points&& x, neuron_view w, params p = {}) = delete;
 
@@ -284,29 +320,32 @@ class neuron_deadline_index {
                    {x_->row(ids[j]), x_->row(ids[j + 1]), x_->row(ids[j + 2]), x_->row(ids[j + 3])},
                    x_->dim(), values + j);
     std::uint8_t* const deadlines = row(r);
-    std::uint8_t* const block_least = block_least_.data() + r * blocks_;
-    std::size_t hits = 0, changed = blocks_;  // changed: the block whose least is not known
-    for (std::size_t j = 0; j < due.size(); ++j) {
-      const id_t i = ids[j];
-      const float value = values[j];
-      const bool fires = value > threshold;
-      ids[hits] = i;
-      values[hits] = value;
-      hits += fires ? 1 : 0;
-      if (fires && deadlines[i] == 0) continue;
-      deadlines[i] =
-          fires ? std::uint8_t{0} : clocks_.deadline(r, threshold - value, clocks_.per_gap()[i]);
-      if (i / byte_block == changed) continue;
-      if (changed < blocks_)
-        block_least[changed] = least_byte(deadlines + changed * byte_block, byte_block);
-      changed = i / byte_block;
-    }
-    if (changed < blocks_) {
-      block_least[changed] = least_byte(deadlines + changed * byte_block, byte_block);
-      least_[r] = least_byte(block_least, blocks_);
-    }
+    const detail::sorted_pairs sorted = detail::sort_pairs(
+        due, values, deadlines, [threshold](id_t) { return threshold; }, changes_.data());
+    renew_deadlines(r, std::span<const detail::changed_pair>(changes_).first(sorted.changes));
     statistics_.examined += due.size();
-    report(r, due.first(hits), std::span(values_).first(hits), sink);
+    report(r, due.first(sorted.hits), std::span(values_).first(sorted.hits), sink);
+  }
+
+  // New deadlines of pairs of neuron r, and the levels above them.
+  SKIM_NEVER_INLINE void renew_deadlines(std::size_t r,
+                                         std::span<const detail::changed_pair> changes) noexcept {
+    if (changes.empty()) return;
+    std::uint8_t* const deadlines = row(r);
+    std::uint8_t* const block_least = block_least_.data() + r * blocks_;
+    std::size_t block = changes[0].id / byte_block;
+    const auto close = [&] {
+      block_least[block] = least_byte(deadlines + block * byte_block, byte_block);
+    };
+    for (const detail::changed_pair& c : changes) {
+      if (c.id / byte_block != block) {
+        close();
+        block = c.id / byte_block;
+      }
+      deadlines[c.id] = clocks_.deadline(r, c.gap, clocks_.per_gap()[c.id]);
+    }
+    close();
+    least_[r] = least_byte(block_least, blocks_);
   }
 
   const firing_points* x_;
@@ -319,6 +358,7 @@ class neuron_deadline_index {
   std::size_t row_limit_;
   std::vector<id_t> due_;
   std::vector<float> values_, gathered_, gathered_thresholds_;
+  std::vector<detail::changed_pair> changes_;
   detail::hit_lists hits_;
   firing_statistics statistics_;
 };
@@ -354,6 +394,7 @@ class point_deadline_index {
         costs_(x.dim(), 1000),
         limit_(static_cast<std::size_t>(static_cast<double>(neurons_) / costs_.due)) {
     values_.resize(limit_ + striped_rows);
+    changes_.resize(limit_ + 1);
   }
   point_deadline_index(const firing_points&& x, neuron_view w, params p = {}) = delete;
 
@@ -540,19 +581,15 @@ class point_deadline_index {
     }
     const float per_gap = clocks_.per_gap()[i];
     std::uint8_t* const deadlines = row(i);
-    std::size_t hits = 0;
-    for (std::size_t j = 0; j < due.size(); ++j) {
-      const id_t r = ids[j];
-      const float value = values[j], threshold = w.thresholds[r];
-      const bool fires = value > threshold;
-      ids[hits] = r;
-      values[hits] = value;
-      hits += fires ? 1 : 0;
-      if (fires && deadlines[r] == 0) continue;
-      deadlines[r] = fires ? std::uint8_t{0} : clocks_.deadline(r, threshold - value, per_gap);
+    const float* const thresholds = w.thresholds.data();
+    const detail::sorted_pairs sorted = detail::sort_pairs(
+        due, values, deadlines, [thresholds](id_t r) { return thresholds[r]; }, changes_.data());
+    for (std::size_t c = 0; c < sorted.changes; ++c) {
+      const detail::changed_pair& pair = changes_[c];
+      deadlines[pair.id] = clocks_.deadline(pair.id, pair.gap, per_gap);
     }
     statistics_.examined += due.size();
-    report(b, due.first(hits), std::span<const float>(values_).first(hits), sink);
+    report(b, due.first(sorted.hits), std::span<const float>(values_).first(sorted.hits), sink);
   }
 
   const firing_points* x_;
@@ -569,6 +606,7 @@ class point_deadline_index {
   std::size_t slept_ = 0;
   std::vector<id_t> due_, crowded_;
   std::vector<float> values_;
+  std::vector<detail::changed_pair> changes_;
   std::vector<std::size_t> found_;  // neurons due for each point of the batch, or `whole`
   detail::batch_scan scan_;
   detail::hit_lists hits_;

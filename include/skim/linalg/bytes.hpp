@@ -98,15 +98,29 @@ template <class Arch = simd::default_arch>
 }
 
 /// The least of n bytes, 255 if there are none.
-[[nodiscard]] inline std::uint8_t least_byte(const std::uint8_t* values, std::size_t n) noexcept {
-  // 16 running minima: compilers turn them into one vector.
-  std::uint8_t lane[16];
-  std::fill_n(lane, 16, std::uint8_t{255});
+template <class Arch = simd::default_arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE std::uint8_t least_byte(const std::uint8_t* values,
+                                                         std::size_t n) noexcept {
   std::size_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (std::size_t j = 0; j < 16; ++j) lane[j] = std::min(lane[j], values[i + j]);
-  for (; i < n; ++i) lane[0] = std::min(lane[0], values[i]);
-  return *std::min_element(lane, lane + 16);
+  std::uint8_t least = 255;
+#if defined(__SSE2__)
+  if constexpr (!std::is_same_v<Arch, simd::portable_arch>) {
+    if (n >= 16) {
+      const auto load = [&](std::size_t at) SKIM_INLINE_LAMBDA {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + at));
+      };
+      __m128i lane = load(0);
+      for (i = 16; i + 16 <= n; i += 16) lane = _mm_min_epu8(lane, load(i));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 8));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 4));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 2));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 1));
+      least = static_cast<std::uint8_t>(_mm_cvtsi128_si32(lane));
+    }
+  }
+#endif
+  for (; i < n; ++i) least = std::min(least, values[i]);
+  return least;
 }
 
 /// values[i] = max(values[i] - by[i], 0) for i < n.
