@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -134,6 +135,31 @@ inline void subtract_saturated(std::uint8_t* values, const std::uint8_t* by,
 inline void subtract_saturated(std::uint8_t* values, std::uint8_t by, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i)
     values[i] = static_cast<std::uint8_t>(std::max(values[i], by) - by);
+}
+
+/// The transpose of 16 rows of 16 bytes: row i of the result begins at to[i].
+template <class Arch = simd::default_arch>
+inline void transpose_bytes(const std::uint8_t* from,
+                            const std::array<std::uint8_t*, 16>& to) noexcept {
+#if defined(__SSE2__)
+  if constexpr (!std::is_same_v<Arch, simd::portable_arch>) {
+    // Row i interleaved with row i + 8, four times over.
+    __m128i a[16], b[16];
+    for (std::size_t i = 0; i < 16; ++i)
+      a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i));
+    for (int round = 0; round < 4; ++round) {
+      for (std::size_t i = 0; i < 8; ++i) {
+        b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+        b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
+      }
+      std::copy_n(b, 16, a);
+    }
+    for (std::size_t i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(to[i]), a[i]);
+    return;
+  }
+#endif
+  for (std::size_t i = 0; i < 16; ++i)
+    for (std::size_t j = 0; j < 16; ++j) to[i][j] = from[16 * j + i];
 }
 
 }  // namespace skim::inline v0
