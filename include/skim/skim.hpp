@@ -28,6 +28,7 @@
 #include "skim/hash/fern.hpp"
 #include "skim/hash/sign_projection.hpp"
 #include "skim/index/flat_index.hpp"
+#include "skim/index/inner_product_index.hpp"
 #include "skim/index/lsh_index.hpp"
 #include "skim/index/neighbor.hpp"
 #include "skim/io/file.hpp"

@@ -79,7 +79,8 @@ class lsh_index {
  public:
   using params = lsh_index_params;
 
-  /// An empty index. Throws invalid_params for a metric or centring that does not exist.
+  /// An empty index. Throws invalid_params for a metric or centring that does not exist, or more than
+  /// 2^16 hashes.
   explicit lsh_index(Family family, params p = {});
 
   /// Forgets everything and holds the rows of x, with ids 0, 1, ...; the mean is theirs. Throws

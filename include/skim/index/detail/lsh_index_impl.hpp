@@ -163,10 +163,18 @@ lsh_index<Family>::lsh_index(Family family, params p, detail::point_store store)
   if (p.centre > centring::mean)
     SKIM_THROW(invalid_params, detail::concat("lsh_index: got centring ",
                                               static_cast<unsigned>(p.centre), ", wanted 0 or 1"));
+  // Beyond these sizes tables would be large before they hold anything, which a forged image would use.
+  constexpr std::uint64_t most_tables = std::uint64_t{1} << 16,
+                          most_direct = std::uint64_t{1} << 25;
+  if (family_.num_hashes() > most_tables)
+    SKIM_THROW(invalid_params, detail::concat("lsh_index: got a family of ", family_.num_hashes(),
+                                              " hashes, wanted at most 2^16"));
   code_words_ = family_.range() <= std::uint64_t{1} << 16 ? 1 : 2;
   code_stride_ = (family_.num_hashes() * code_words_ + 3) / 4 * 4;
+  const std::uint64_t direct =
+      std::min<std::uint64_t>(std::uint64_t{1} << 20, most_direct / family_.num_hashes());
   tables_.assign(family_.num_hashes(),
-                 dynamic_buckets({.range = family_.range(), .direct_up_to = 1u << 20}));
+                 dynamic_buckets({.range = family_.range(), .direct_up_to = direct}));
 }
 
 template <hash_family Family>
@@ -635,6 +643,8 @@ lsh_index<Family> lsh_index<Family>::load(reader& in) {
        !(dot(mean, mean) <= detail::point_store::largest_square)))
     in.fail("a mean that the points cannot have");
   in.end_frame();
+  if (family.num_hashes() > std::size_t{1} << 16)
+    in.fail("a family of ", family.num_hashes(), " hashes, wanted at most 2^16");
   lsh_index index(std::move(family), p, std::move(store));
   index.mean_ = std::move(mean);
   serial_executor run;
