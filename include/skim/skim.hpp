@@ -31,6 +31,8 @@
 #include "skim/index/inner_product_index.hpp"
 #include "skim/index/lsh_index.hpp"
 #include "skim/index/neighbor.hpp"
+#include "skim/index/partition_index.hpp"
+#include "skim/index/tuning.hpp"
 #include "skim/io/file.hpp"
 #include "skim/io/memory.hpp"
 #include "skim/io/stream.hpp"
