@@ -46,7 +46,8 @@ std::set<skim::id_t> candidates(const Index& index, std::span<const float> q,
                                 skim::lsh_effort effort = {}) {
   skim::workspace ws;
   std::vector<skim::id_t> ids{77};
-  index.candidates(q, ids, ws, effort);
+  const std::size_t gathered = index.candidates(q, ids, ws, effort);
+  REQUIRE(gathered >= ids.size());
   const std::set<skim::id_t> all(ids.begin(), ids.end());
   REQUIRE(all.size() == ids.size());
   return all;
@@ -409,4 +410,20 @@ TEST_CASE("a saved index answers as the original", "[unit]") {
   tiny.build(skim_test::gaussian_points(3, 2, skim::seed{18}).view());
   tiny.erase(1);
   skim_test::check_refuses_damage(tiny);
+}
+
+TEST_CASE("single insertions move what is there seldom", "[unit]") {
+  // Each one that makes room for one more only would be quadratic: seconds here instead of
+  // milliseconds. The memory says how much room was made.
+  constexpr std::size_t n = 3000;
+  const auto x = skim_test::gaussian_points(n, 4, skim::seed{20});
+  skim::lsh_index index(signs(4, 1, 4));
+  skim::workspace ws;
+  std::size_t changes = 0, before = index.bytes();
+  for (std::size_t i = 0; i < n; ++i) {
+    index.insert(x.row(i), ws);
+    changes += index.bytes() != before;
+    before = index.bytes();
+  }
+  CHECK(changes < 300);
 }
