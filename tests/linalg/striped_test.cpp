@@ -90,6 +90,22 @@ TEMPLATE_TEST_CASE("bytes are compared 64 at a time", "[unit]", portable, native
   }
 }
 
+TEST_CASE("bytes are transposed", "[unit]") {
+  std::array<std::uint8_t, 256> from, to;
+  for (std::size_t i = 0; i < 256; ++i) from[i] = static_cast<std::uint8_t>(i * 37 + i / 16);
+  std::array<std::uint8_t*, 16> rows;
+  for (std::size_t i = 0; i < 16; ++i) rows[i] = to.data() + 16 * ((i + 5) % 16);
+  const auto check = [&] {
+    for (std::size_t i = 0; i < 16; ++i)
+      for (std::size_t j = 0; j < 16; ++j) REQUIRE(rows[i][j] == from[16 * j + i]);
+  };
+  skim::transpose_bytes(from.data(), rows);
+  check();
+  to.fill(0);
+  skim::transpose_bytes<skim::simd::portable_arch>(from.data(), rows);
+  check();
+}
+
 TEST_CASE("bytes have a least and are lowered to zero", "[unit]") {
   skim::random_engine g(skim::seed{2});
   for (std::size_t n = 0; n < 100; ++n) {
@@ -99,6 +115,7 @@ TEST_CASE("bytes have a least and are lowered to zero", "[unit]") {
     std::uint8_t least = 255;
     for (const auto v : values) least = std::min(least, v);
     REQUIRE(skim::least_byte(values.data(), n) == least);
+    REQUIRE(skim::least_byte<skim::simd::portable_arch>(values.data(), n) == least);
     auto one = values, each = values;
     skim::subtract_saturated(one.data(), std::uint8_t{77}, n);
     skim::subtract_saturated(each.data(), by.data(), n);

@@ -159,7 +159,9 @@ TEST_CASE("weights with beta below 1 have mean 1 and lean to the hard examples",
 TEST_CASE("where scores cannot be predicted the gate closes and draws are class-stratified",
           "[unit]") {
   const points data(1500, skim::random_engine(skim::seed{32}));
-  nadaraya_watson_sampler<> sampler(data.view(), data.labels, quick(), skim::seed{7});
+  auto params = quick();
+  params.class_exponent = 0.5;
+  nadaraya_watson_sampler<> sampler(data.view(), data.labels, params, skim::seed{7});
   skim::random_engine noise(skim::seed{8});
   const auto step = [&] {
     const auto b = sampler.draw(32);
@@ -168,7 +170,7 @@ TEST_CASE("where scores cannot be predicted the gate closes and draws are class-
     sampler.observe(b.ids, scores);
     return skim_test::kept_batch(b);
   };
-  for (int t = 0; t < 7 + 60; ++t) step();  // 7 steps of warm-up and a trial
+  for (int t = 0; t < 7 + 20; ++t) step();  // 7 steps of warm-up and what a hopeless trial takes
   CHECK_FALSE(sampler.gate().is_open());
   // Classes of nearly equal size: half of each batch, and weights by their sizes.
   std::array<std::size_t, 2> sizes{};
@@ -183,7 +185,7 @@ TEST_CASE("where scores cannot be predicted the gate closes and draws are class-
                                      static_cast<float>(mine * (root[0] + root[1]) / 1500), 1e-5f));
     }
   }
-  CHECK(sampler.gate().steps_open() == 60);
+  CHECK(sampler.gate().steps_open() == 20);
 }
 
 TEST_CASE("rare classes are in every pool, and stay unbiased", "[stat]") {
@@ -196,6 +198,30 @@ TEST_CASE("rare classes are in every pool, and stay unbiased", "[stat]") {
   skim_test::check_unbiased(
       c, [&](std::size_t, skim::id_t id) { return c.data.value(id); },
       [&](std::size_t) { return mean; });
+}
+
+TEST_CASE("classes of about one size are drawn uniformly, rare ones more often", "[unit]") {
+  catalogue_case c;
+  c.params.gate.open_lift = c.params.gate.keep_lift = c.params.gate.late_lift =
+      1;  // closed after the trial
+  const std::size_t one_in = GENERATE(std::size_t{4}, std::size_t{20});
+  for (std::size_t i = 0; i < c.data.size(); ++i) c.data.labels[i] = i % one_in == 0 ? 1 : 0;
+  auto sampler = c.make(skim::seed{5});
+  for (std::size_t t = 0; t < 100; ++t) skim_test::step(c, sampler, t);
+  REQUIRE_FALSE(sampler.gate().is_open());
+  const auto b = sampler.draw(c.batch);
+  // 1 / 4 would become .366, 1.46 times as much; 1 / 20 becomes .187, 3.7 times as much
+  std::size_t rare = 0;
+  for (std::size_t i = 0; i < b.ids.size(); ++i) {
+    const bool is_rare = c.data.labels[b.ids[i]] == 1;
+    rare += is_rare;
+    if (one_in == 4)
+      CHECK(b.weights[i] == 1.0f);
+    else
+      CHECK((b.weights[i] < 1) == is_rare);
+  }
+  const double share = one_in == 4 ? 0.25 : 1 / (1 + std::sqrt(19.0));
+  CHECK(std::abs(static_cast<double>(rare) - share * static_cast<double>(c.batch)) <= 1);
 }
 
 TEST_CASE("an automatic beta leans where errors are rare, and is exact in the last part",
@@ -254,7 +280,7 @@ TEST_CASE("a rehashed sampler follows the new features", "[unit]") {
   std::vector<float> embedded(c.data.size());
   skim::random_engine g(skim::seed{8});
   for (float& x : embedded) x = skim::uniform_float(g);
-  const auto score = [&](skim::id_t id) { return embedded[id] > 0.95f ? 1.0f : 0.01f; };
+  const auto score = [&](skim::id_t id) { return embedded[id] > 0.95f ? 1.0f : 0.001f; };
   std::size_t rehashes = 0, hard = 0, steps = 0;
   std::vector<float> features, scores;
   const auto embed = [&](std::span<const skim::id_t> ids) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -98,15 +99,29 @@ template <class Arch = simd::default_arch>
 }
 
 /// The least of n bytes, 255 if there are none.
-[[nodiscard]] inline std::uint8_t least_byte(const std::uint8_t* values, std::size_t n) noexcept {
-  // 16 running minima: compilers turn them into one vector.
-  std::uint8_t lane[16];
-  std::fill_n(lane, 16, std::uint8_t{255});
+template <class Arch = simd::default_arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE std::uint8_t least_byte(const std::uint8_t* values,
+                                                         std::size_t n) noexcept {
   std::size_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (std::size_t j = 0; j < 16; ++j) lane[j] = std::min(lane[j], values[i + j]);
-  for (; i < n; ++i) lane[0] = std::min(lane[0], values[i]);
-  return *std::min_element(lane, lane + 16);
+  std::uint8_t least = 255;
+#if defined(__SSE2__)
+  if constexpr (!std::is_same_v<Arch, simd::portable_arch>) {
+    if (n >= 16) {
+      const auto load = [&](std::size_t at) SKIM_INLINE_LAMBDA {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(values + at));
+      };
+      __m128i lane = load(0);
+      for (i = 16; i + 16 <= n; i += 16) lane = _mm_min_epu8(lane, load(i));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 8));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 4));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 2));
+      lane = _mm_min_epu8(lane, _mm_srli_si128(lane, 1));
+      least = static_cast<std::uint8_t>(_mm_cvtsi128_si32(lane));
+    }
+  }
+#endif
+  for (; i < n; ++i) least = std::min(least, values[i]);
+  return least;
 }
 
 /// values[i] = max(values[i] - by[i], 0) for i < n.
@@ -120,6 +135,31 @@ inline void subtract_saturated(std::uint8_t* values, const std::uint8_t* by,
 inline void subtract_saturated(std::uint8_t* values, std::uint8_t by, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i)
     values[i] = static_cast<std::uint8_t>(std::max(values[i], by) - by);
+}
+
+/// The transpose of 16 rows of 16 bytes: row i of the result begins at to[i].
+template <class Arch = simd::default_arch>
+inline void transpose_bytes(const std::uint8_t* from,
+                            const std::array<std::uint8_t*, 16>& to) noexcept {
+#if defined(__SSE2__)
+  if constexpr (!std::is_same_v<Arch, simd::portable_arch>) {
+    // Row i interleaved with row i + 8, four times over.
+    __m128i a[16], b[16];
+    for (std::size_t i = 0; i < 16; ++i)
+      a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i));
+    for (int round = 0; round < 4; ++round) {
+      for (std::size_t i = 0; i < 8; ++i) {
+        b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+        b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
+      }
+      std::copy_n(b, 16, a);
+    }
+    for (std::size_t i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i*>(to[i]), a[i]);
+    return;
+  }
+#endif
+  for (std::size_t i = 0; i < 16; ++i)
+    for (std::size_t j = 0; j < 16; ++j) to[i][j] = from[16 * j + i];
 }
 
 }  // namespace skim::inline v0

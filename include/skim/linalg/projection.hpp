@@ -50,12 +50,23 @@ class panel_matrix {
   panel_matrix(std::size_t outputs, std::size_t dim)
       : outputs_(outputs), dim_(dim), weights_(panels() * dim * panel_width) {}
 
+  /// Another shape in the same memory, which grows where it must: weights are unspecified after it.
+  void reshape(std::size_t outputs, std::size_t dim) {
+    outputs_ = outputs;
+    dim_ = dim;
+    if (const std::size_t size = panels() * dim * panel_width; size > weights_.size())
+      weights_.resize(size);
+  }
+
   [[nodiscard]] std::size_t outputs() const noexcept { return outputs_; }
   [[nodiscard]] std::size_t dim() const noexcept { return dim_; }
   [[nodiscard]] std::size_t panels() const noexcept {
     return (outputs_ + panel_width - 1) / panel_width;
   }
   [[nodiscard]] const float* panel(std::size_t p) const noexcept {
+    return weights_.data() + p * dim_ * panel_width;
+  }
+  [[nodiscard]] float* panel(std::size_t p) noexcept {
     return weights_.data() + p * dim_ * panel_width;
   }
   /// Weight of coordinate k in output o. Pre: both in range.

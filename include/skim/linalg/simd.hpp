@@ -67,6 +67,7 @@ struct floats {
   friend SKIM_ALWAYS_INLINE floats operator+(floats a, floats b) noexcept { return {a.v + b.v}; }
   friend SKIM_ALWAYS_INLINE floats operator-(floats a, floats b) noexcept { return {a.v - b.v}; }
   friend SKIM_ALWAYS_INLINE floats operator*(floats a, floats b) noexcept { return {a.v * b.v}; }
+  friend SKIM_ALWAYS_INLINE floats operator/(floats a, floats b) noexcept { return {a.v / b.v}; }
 };
 
 template <>
@@ -96,6 +97,9 @@ struct floats<portable_arch> {
   }
   friend floats operator*(floats a, floats b) noexcept {
     return map(a, b, [](float s, float t) { return s * t; });
+  }
+  friend floats operator/(floats a, floats b) noexcept {
+    return map(a, b, [](float s, float t) { return s / t; });
   }
 };
 
@@ -182,6 +186,46 @@ template <class Arch = default_arch>
 #endif
 }
 
+/// The greater of a and b in each lane; b where one is a NaN.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> max(floats<Arch> a, floats<Arch> b) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>)
+    return floats<Arch>::map(a, b, [](float s, float t) { return s > t ? s : t; });
+  else
+    return {xsimd::max(a.v, b.v)};
+}
+
+/// Square root of each lane.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> sqrt(floats<Arch> a) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>)
+    return floats<Arch>::map(a, a, [](float s, float) { return std::sqrt(s); });
+  else
+    return {xsimd::sqrt(a.v)};
+}
+
+/// e to each lane, within a few units in the last place; 0 below about -87.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> exp(floats<Arch> a) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>)
+    return floats<Arch>::map(a, a, [](float s, float) { return std::exp(s); });
+  else
+    return {xsimd::exp(a.v)};
+}
+
+/// a where x > 0, else b.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> where_positive(floats<Arch> x, floats<Arch> a,
+                                                             floats<Arch> b) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>) {
+    floats<Arch> out;
+    for (std::size_t i = 0; i < floats<Arch>::size; ++i) out.v[i] = x.v[i] > 0 ? a.v[i] : b.v[i];
+    return out;
+  } else {
+    return {xsimd::select(x.v > typename floats<Arch>::batch(0.0f), a.v, b.v)};
+  }
+}
+
 /// Bit i of the result tells whether a > b in lane i; a NaN is not greater than anything.
 template <class Arch>
 [[nodiscard]] SKIM_ALWAYS_INLINE std::uint32_t greater_bits(floats<Arch> a,
@@ -258,9 +302,10 @@ template <class Arch>
   return lanes[0];
 }
 
-/// The first 8 floats of 8 rows as 8 columns: to[8 k + i] = rows[i][k].
+/// The first 8 floats of 8 rows as 8 columns: to[stride k + i] = rows[i][k].
 template <class Arch>
-SKIM_ALWAYS_INLINE void transpose_8x8(const std::array<const float*, 8>& rows, float* to) noexcept {
+SKIM_ALWAYS_INLINE void transpose_8x8(const std::array<const float*, 8>& rows, float* to,
+                                      std::size_t stride = 8) noexcept {
 #if defined(__AVX__)
   if constexpr (floats<Arch>::size >= 8) {
     // Halves of rows i and i + 4 come together as they are loaded; the rest are 4 x 4 blocks.
@@ -272,10 +317,10 @@ SKIM_ALWAYS_INLINE void transpose_8x8(const std::array<const float*, 8>& rows, f
       const __m256 a = pair(0), b = pair(1), c = pair(2), d = pair(3);
       const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
       const __m256 ab_high = _mm256_unpackhi_ps(a, b), cd_high = _mm256_unpackhi_ps(c, d);
-      _mm256_storeu_ps(to + 8 * k, _mm256_shuffle_ps(ab, cd, 0x44));
-      _mm256_storeu_ps(to + 8 * k + 8, _mm256_shuffle_ps(ab, cd, 0xee));
-      _mm256_storeu_ps(to + 8 * k + 16, _mm256_shuffle_ps(ab_high, cd_high, 0x44));
-      _mm256_storeu_ps(to + 8 * k + 24, _mm256_shuffle_ps(ab_high, cd_high, 0xee));
+      _mm256_storeu_ps(to + stride * k, _mm256_shuffle_ps(ab, cd, 0x44));
+      _mm256_storeu_ps(to + stride * (k + 1), _mm256_shuffle_ps(ab, cd, 0xee));
+      _mm256_storeu_ps(to + stride * (k + 2), _mm256_shuffle_ps(ab_high, cd_high, 0x44));
+      _mm256_storeu_ps(to + stride * (k + 3), _mm256_shuffle_ps(ab_high, cd_high, 0xee));
     };
     block(0);
     block(4);
@@ -283,7 +328,7 @@ SKIM_ALWAYS_INLINE void transpose_8x8(const std::array<const float*, 8>& rows, f
   }
 #endif
   for (std::size_t i = 0; i < 8; ++i)
-    for (std::size_t k = 0; k < 8; ++k) to[8 * k + i] = rows[i][k];
+    for (std::size_t k = 0; k < 8; ++k) to[stride * k + i] = rows[i][k];
 }
 
 /// Bit l of bytes[k] becomes bit k of word l.

@@ -52,12 +52,14 @@ struct nadaraya_watson_sampler_params {
       0.7;  ///< share of the score mass in its top tenth from which errors are rare
   double least_noise_scale = 60;  ///< rows at which a pull of the predictions may show, at least
   double exact_from = 0.7;        ///< part of the training, see progress(), after which beta is 1
-  double class_exponent = 0.5;    ///< t: a class of n_c examples has a share ~ n_c^t of the pool
-  double shrinkage = 1;           ///< k, weight of the mean score in each cell
-  double half_life = 50000;       ///< examples after which an observation counts half
-  std::size_t warm_up = 3000;     ///< examples observed uniformly before any are sampled
-  std::size_t refresh = 16;       ///< batches between full refreshes of the cached scores
-  std::size_t rehash = 1000;      ///< sampled batches between rehashes, see rehash_due(); 0: never
+  /// t: a class of n_c examples has a share ~ n_c^t of the pool. Empty: 0.5 if some class is then drawn at
+  /// least twice as often as uniform draws would, else 1.
+  std::optional<double> class_exponent = {};
+  double shrinkage = 1;        ///< k, weight of the mean score in each cell
+  double half_life = 50000;    ///< examples after which an observation counts half
+  std::size_t warm_up = 3000;  ///< examples observed uniformly before any are sampled
+  std::size_t refresh = 16;    ///< batches between full refreshes of the cached scores
+  std::size_t rehash = 1000;   ///< sampled batches between rehashes, see rehash_due(); 0: never
   /// What p is proportional to. The root mean square is optimal where the sketch is exact; the mean
   /// measured as well or better, and its ranking is what the gate's bounds were found with.
   regression_value value = regression_value::mean;
@@ -84,7 +86,8 @@ struct as_predicted {
          p.width <= 65536 && p.run > 0 && p.bits % p.run == 0 && p.uniform_share > 0 &&
          p.uniform_share <= 1 && (!p.beta || (*p.beta >= 0 && *p.beta <= 1)) && p.exponent >= 0 &&
          std::isfinite(p.exponent) && p.rare_errors >= 0 && p.least_noise_scale >= 0 &&
-         p.exact_from >= 0 && p.class_exponent >= 0 && p.class_exponent <= 1 &&
+         p.exact_from >= 0 &&
+         (!p.class_exponent || (*p.class_exponent >= 0 && *p.class_exponent <= 1)) &&
          p.value <= regression_value::root_mean_square;
 }
 
@@ -97,7 +100,7 @@ inline void check_params(const nadaraya_watson_sampler_params& p) {
                       ", fit_rows ", p.fit_rows, ", half_life ", p.half_life, ", bits ", p.bits,
                       ", width ", p.width, ", run ", p.run, ", rare_errors ", p.rare_errors,
                       ", least_noise_scale ", p.least_noise_scale, ", exact_from ", p.exact_from,
-                      " and class_exponent ", p.class_exponent,
+                      " and class_exponent ", p.class_exponent.value_or(0.5),
                       ", wanted the first seven positive, at most 16 bits, a width of at most "
                       "65536 and a run "
                       "that divides the bits, the others at least 0 and class_exponent at most 1"));
@@ -108,10 +111,12 @@ inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
        {p.hashes, p.bits, p.run, p.fit_rows, p.width, p.pool, p.warm_up, p.refresh, p.rehash})
     out.put(static_cast<std::uint64_t>(v));
   for (const double v : {p.uniform_share, p.exponent, p.shrinkage, p.half_life, p.rare_errors,
-                         p.least_noise_scale, p.exact_from, p.class_exponent})
+                         p.least_noise_scale, p.exact_from})
     out.put(v);
-  out.put(p.beta.has_value());
-  out.put(p.beta.value_or(1));
+  for (const std::optional<double>& v : {p.beta, p.class_exponent}) {
+    out.put(v.has_value());
+    out.put(v.value_or(1));
+  }
   out.put(p.value);
   put_params(out, p.gate);
 }
@@ -122,11 +127,13 @@ inline void put_params(writer& out, const nadaraya_watson_sampler_params& p) {
                          &p.refresh, &p.rehash})
     *v = static_cast<std::size_t>(in.get<std::uint64_t>());
   for (double* v : {&p.uniform_share, &p.exponent, &p.shrinkage, &p.half_life, &p.rare_errors,
-                    &p.least_noise_scale, &p.exact_from, &p.class_exponent})
+                    &p.least_noise_scale, &p.exact_from})
     *v = in.get<double>();
-  const bool has_beta = in.get<bool>();
-  const auto beta = in.get<double>();
-  if (has_beta) p.beta = beta;
+  for (std::optional<double>* v : {&p.beta, &p.class_exponent}) {
+    const bool has = in.get<bool>();
+    const auto value = in.get<double>();
+    if (has) *v = value;
+  }
   p.value = static_cast<regression_value>(in.get<std::uint8_t>());
   p.gate = get_gate_params(in);
   if (!is_possible(p)) in.fail("holds parameters that no sampler can have");
@@ -557,8 +564,9 @@ struct embedded_examples {
 /// example are found once, so that scoring a candidate reads 2 R bytes and R cached cells.
 ///
 /// A gate falls back to class-stratified draws (see class_stratified_sampler), which cost next to
-/// nothing, where scores cannot be predicted well enough; see sampling_gate. Both kinds of draws have
-/// permutations of their own: a trial does not take examples away from the epochs.
+/// nothing, where scores cannot be predicted well enough; see sampling_gate. They are uniform draws where
+/// no class is rare (class_exponent). Both kinds of draws have permutations of their own: a trial does
+/// not take examples away from the epochs.
 ///
 /// Weights below their exact values, beta < 1, train more on the hard examples than an unbiased
 /// gradient would: quicker where errors are rare and can be learned, ruinous for predicted

@@ -120,12 +120,13 @@ class neuron_clocks {
     return deadline(gap, per_gap, margin_[r], clock_[r]);
   }
   /// The same for the points of a panel. gap = threshold - values[j].
-  SKIM_ALWAYS_INLINE void deadlines(std::size_t r, float threshold,
-                                    const std::array<float, panel_width>& values,
+  SKIM_ALWAYS_INLINE void deadlines(std::size_t r, float threshold, const float* values,
                                     const float* per_gap, std::uint8_t* out) const noexcept {
     const float margin = margin_[r], clock = clock_[r];
+    std::array<std::uint8_t, panel_width> at;  // which nothing else points to
     for (std::size_t j = 0; j < panel_width; ++j)
-      out[j] = deadline(threshold - values[j], per_gap[j], margin, clock);
+      at[j] = deadline(threshold - values[j], per_gap[j], margin, clock);
+    std::copy(at.begin(), at.end(), out);
   }
 
   [[nodiscard]] std::size_t bytes() const noexcept {
@@ -161,60 +162,79 @@ class neuron_clocks {
   std::vector<float> per_gap_;
 };
 
-/// What looking at deadlines costs, in units of one pair's share of a product of whole matrices.
-/// Measured with AVX2, see bench/firing_bench.cpp; a wrong guess costs time, never a pair.
+/// What a pair costs, in nanoseconds of the machine it was measured on (AVX2, 3 GHz): only the ratios
+/// matter, and a wrong guess costs time, never a pair.
 struct look_costs {
-  double due;            ///< a pair that is due: its product, and a new deadline for most
-  double glance;         ///< a deadline that is read
-  double renewal = 1.3;  ///< a pair of a whole product, with its deadline
+  double scan;     ///< in a product of whole matrices
+  double renewal;  ///< more, where deadlines are made of it
+  double glance;   ///< to read its deadline
+  double due;      ///< to compute its product alone, and a new deadline for most
+  double moved;    ///< a neuron's clock, of any number of pairs
+  double margin;   ///< the same with a new margin
 
-  /// slope: how slowly the cost of a pair alone falls with the dimension.
-  look_costs(std::size_t dim, double slope) noexcept
-      : due(std::max(8.0, slope / (static_cast<double>(dim) + 16))),
-        glance(6 / (static_cast<double>(dim) + 8)) {}
+  explicit look_costs(std::size_t dim) noexcept
+      : scan(0.4 + 0.026 * static_cast<double>(dim)),
+        renewal(1),
+        glance(0.07),
+        due(8 + 0.06 * static_cast<double>(dim)),
+        moved(3),
+        margin(20 + 0.1 * static_cast<double>(dim)) {}
+  /// Neurons lie apart for the points of a batch, mostly in memory.
+  [[nodiscard]] static look_costs by_point(std::size_t dim) noexcept {
+    look_costs c(dim);
+    c.due = 10 + 0.1 * static_cast<double>(dim);
+    return c;
+  }
+  /// Of the points of a batch, one neuron's: those that do not fill a panel are computed alone.
+  [[nodiscard]] double scan_batch(std::size_t panels, std::size_t alone) const noexcept {
+    return scan * static_cast<double>(panels * panel_width + 3 * alone);
+  }
 };
 
-/// When to stop looking at deadlines for a while.
+/// When to stop looking at deadlines, and when to try again.
 ///
-/// Where most pairs are due, looking costs more than it saves: the structure then sleeps (and the dense
-/// product is all that happens), wakes to see whether things have changed, and sleeps twice as long
-/// if not. `shortest` makes a wake in vain cost a few percent of the sleep, and ever less.
-class sleep_cycle {
+/// Where most pairs are due, looking costs more than it saves. So it lives on a budget: each dense pass
+/// allows a small part of a pass for trials, what looking cost above (or below) the dense product is
+/// booked, and when the budget is spent the structure sleeps: the dense product is all that happens until
+/// a trial is affordable again. What is lost against the dense product is therefore at most that part,
+/// in the model's costs; each trial in vain halves the allowance, lasting gains restore it.
+class look_budget {
  public:
-  explicit sleep_cycle(std::size_t shortest) noexcept : shortest_(shortest), nap_(shortest) {}
+  /// price: what a trial may lose in all, in dense passes.
+  explicit look_budget(double price) noexcept : price_(price), credit_(price) {}
 
-  [[nodiscard]] bool asleep() const noexcept { return left_ > 0; }
+  [[nodiscard]] bool asleep() const noexcept { return asleep_; }
   /// Deadlines are to be made anew before they are looked at.
   [[nodiscard]] bool stale() const noexcept { return stale_; }
-  /// One step went by asleep; crowded if so many pairs fire that waking would be in vain.
-  void pass(bool crowded) noexcept {
-    if (--left_ == 0 && crowded) sleep();
-  }
   /// Deadlines are good from here on.
   void renewed() noexcept { stale_ = false; }
-  void sleep() noexcept {
-    stale_ = true;
-    debt_ = 0;
-    left_ = nap_;
-    if (nap_ < shortest_ * 256) nap_ *= 2;
-  }
-  /// Books what a look cost above the dense product (below it if negative), in any unit; sleeps when the
-  /// balance is above the limit. Lasting gains make the next sleep a short one.
-  void book(double excess, double limit) noexcept {
-    debt_ = std::max(0.0, debt_ + excess);
-    if (debt_ > limit) {
+  /// So much of a dense pass went by asleep; crowded if so many pairs fire that a trial would be in vain.
+  void pass(double part, bool crowded) noexcept {
+    credit_ += allowance_ * part;
+    if (credit_ < price_) return;
+    if (crowded)
       sleep();
-      gains_ = 0;
-    } else if (nap_ > shortest_ && ++gains_ >= nap_) {
-      gains_ = 0;
-      nap_ = shortest_;
-    }
+    else
+      asleep_ = false;
+  }
+  void sleep() noexcept {
+    asleep_ = stale_ = true;
+    credit_ = gains_ = 0;
+    allowance_ = std::max(allowance_ / 2, first_allowance / 256);
+  }
+  /// A look in place of `part` of a dense pass cost `excess` passes more than that, less if negative.
+  void book(double part, double excess) noexcept {
+    credit_ = std::min(credit_ + allowance_ * part - excess, most_credit + price_);
+    gains_ = std::max(0.0, gains_ - excess);
+    if (gains_ > 4) allowance_ = first_allowance;
+    if (credit_ < 0) sleep();
   }
 
  private:
-  std::size_t shortest_, nap_, left_ = 0, gains_ = 0;
-  double debt_ = 0;
-  bool stale_ = true;
+  static constexpr double first_allowance = 0.02, most_credit = 0.2;
+
+  double price_, credit_, allowance_ = first_allowance, gains_ = 0;
+  bool asleep_ = false, stale_ = true;
 };
 
 }  // namespace skim::inline v0::detail

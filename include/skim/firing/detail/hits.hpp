@@ -160,34 +160,137 @@ inline void scan_rows(neuron_view w, const panel_matrix& panels, Hit&& hit, All&
   return {w.weights.rows(first, count), w.thresholds.subspan(first, count)};
 }
 
-/// Products of all neurons with a batch of points, list b of `hits` for the b-th of them.
+/// Parts in which `pieces` are worked on: a few for each worker, or one if there is one.
+template <class Executor>
+[[nodiscard]] inline std::size_t parts_of(const Executor& e, std::size_t pieces) noexcept {
+  const std::size_t workers = e.workers();
+  return workers <= 1 ? 1 : std::clamp<std::size_t>(pieces, 1, 4 * workers);
+}
+/// body(part, first piece, last piece) for each part.
+template <class Executor, class Body>
+inline void for_parts(Executor& e, std::size_t parts, std::size_t pieces, Body&& body) {
+  e.parallel_for(parts, 1, [&](std::size_t first, std::size_t last) {
+    for (std::size_t p = first; p < last; ++p)
+      body(p, pieces * p / parts, pieces * (p + 1) / parts);
+  });
+}
+
+/// Reports of one part, kept until those before it have been made.
+class kept_reports {
+ public:
+  void clear() noexcept {
+    heads_.clear();
+    ids_.clear();
+    values_.clear();
+  }
+  void operator()(std::size_t major, std::span<const id_t> ids, std::span<const float> values) {
+    heads_.push_back({major, ids.size()});
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    values_.insert(values_.end(), values.begin(), values.end());
+  }
+  template <class Sink>
+  void replay(Sink& sink) const {
+    std::size_t at = 0;
+    for (const head& h : heads_) {
+      sink(h.major, std::span(ids_).subspan(at, h.size), std::span(values_).subspan(at, h.size));
+      at += h.size;
+    }
+  }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return heads_.capacity() * sizeof(head) + ids_.capacity() * (sizeof(id_t) + sizeof(float));
+  }
+
+ private:
+  struct head {
+    std::size_t major, size;
+  };
+  std::vector<head> heads_;
+  std::vector<id_t> ids_;
+  std::vector<float> values_;
+};
+
+/// Products of all neurons with a batch of points, and who fires for the b-th of them.
 class batch_scan {
  public:
-  /// all(neuron, first position in the batch, values) for runs of at most 16 points, unless no_values.
+  /// Points of a batch that fill panels well enough; the others are computed one by one, which costs
+  /// less than a panel that is half empty.
+  [[nodiscard]] static std::size_t in_panels(std::size_t batch) noexcept {
+    const std::size_t left = batch % panel_width;
+    return left < panel_width / 2 ? batch - left : batch;
+  }
+
+  /// all(part) is asked for an object whose panel(neuron, first position, 16 values) and
+  /// one(neuron, position, value) see every value of a part, neurons of a panel in order; or no_values.
+  template <class All, class Executor>
+  void run(const firing_points& x, std::span<const id_t> batch, neuron_view w, All&& all,
+           Executor& e) {
+    const std::size_t whole = in_panels(batch.size());
+    if (whole > 0) pack_points(x, batch.first(whole), panels_);
+    const std::size_t tiles = (w.weights.rows() + neuron_tile - 1) / neuron_tile;
+    used_ = parts_of(e, tiles);
+    if (hits_.size() < used_) hits_.resize(used_);
+    for_parts(e, used_, tiles, [&](std::size_t part, std::size_t first, std::size_t last) {
+      const std::size_t end = std::min(last * neuron_tile, w.weights.rows());
+      if constexpr (std::is_same_v<std::remove_cvref_t<All>, no_values>) {
+        run_part(x, batch, w, hits_[part], all, first * neuron_tile, end);
+      } else {
+        auto sees = all(part);
+        run_part(x, batch, w, hits_[part], sees, first * neuron_tile, end);
+      }
+    });
+  }
+
+  [[nodiscard]] std::size_t total() const noexcept {
+    std::size_t sum = 0;
+    for (std::size_t p = 0; p < used_; ++p) sum += hits_[p].total();
+    return sum;
+  }
+  /// sink(as, neurons, values) for position b; returns how many fire.
+  template <class Sink>
+  std::size_t report(std::size_t b, std::size_t as, Sink& sink) {
+    if (used_ == 1) {
+      sink(as, hits_[0].ids(b), hits_[0].values(b));
+      return hits_[0].ids(b).size();
+    }
+    ids_.clear();
+    values_.clear();
+    for (std::size_t p = 0; p < used_; ++p) {
+      const auto ids = hits_[p].ids(b);
+      const auto values = hits_[p].values(b);
+      ids_.insert(ids_.end(), ids.begin(), ids.end());
+      values_.insert(values_.end(), values.begin(), values.end());
+    }
+    sink(as, std::span<const id_t>(ids_), std::span<const float>(values_));
+    return ids_.size();
+  }
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    std::size_t sum = panels_.panels() * panel_width * panels_.dim() * sizeof(float);
+    for (const hit_lists& h : hits_) sum += h.bytes();
+    return sum;
+  }
+
+ private:
   template <class All>
-  void run(const firing_points& x, std::span<const id_t> batch, neuron_view w, hit_lists& hits,
-           All&& all) {
-    constexpr bool every = !std::is_same_v<std::remove_cvref_t<All>, no_values>;
+  void run_part(const firing_points& x, std::span<const id_t> batch, neuron_view w, hit_lists& hits,
+                All& all, std::size_t begin, std::size_t end) {
+    constexpr bool every = !std::is_same_v<All, no_values>;
+    const std::size_t whole = in_panels(batch.size());
     hits.reset(batch.size());
-    // A panel that is half empty costs more than its points one by one.
-    const std::size_t left = batch.size() % panel_width;
-    const std::size_t whole = left < panel_width / 2 ? batch.size() - left : batch.size();
-    const auto hit = [&](std::size_t neuron, std::size_t b, float value) {
-      hits.push(b, static_cast<id_t>(neuron), value);
-    };
     if (whole > 0) {
-      pack_points(x, batch.first(whole), panels_);
+      const auto hit = [&](std::size_t row, std::size_t b, float value) {
+        hits.push(b, static_cast<id_t>(begin + row), value);
+      };
+      const neuron_view part = neurons_of(w, begin, end - begin);
       if constexpr (every)
-        scan_rows(w, panels_, hit,
+        scan_rows(part, panels_, hit,
                   [&](std::size_t row, std::size_t panel, const panel_values& values) {
-                    const std::size_t first = panel * panel_width;
-                    all(row, first, std::span(values).first(std::min(panel_width, whole - first)));
+                    all.panel(begin + row, panel * panel_width, values.data());
                   });
       else
-        scan_rows(w, panels_, hit, no_values{});
+        scan_rows(part, panels_, hit, no_values{});
     }
-    for (std::size_t r = 0; r < w.weights.rows(); r += striped_rows) {
-      const std::size_t count = std::min(striped_rows, w.weights.rows() - r);
+    for (std::size_t r = begin; r < end && whole < batch.size(); r += striped_rows) {
+      const std::size_t count = std::min(striped_rows, end - r);
       std::array<const float*, striped_rows> rows;
       for (std::size_t q = 0; q < striped_rows; ++q)
         rows[q] = w.weights.row(r + std::min(q, count - 1)).data();
@@ -195,18 +298,18 @@ class batch_scan {
         std::array<float, striped_rows> values;
         striped_dots(x.row(batch[b]), rows, x.dim(), values.data());
         for (std::size_t q = 0; q < count; ++q) {
-          if (values[q] > w.thresholds[r + q]) hit(r + q, b, values[q]);
-          if constexpr (every) all(r + q, b, std::span(values).subspan(q, 1));
+          if (values[q] > w.thresholds[r + q]) hits.push(b, static_cast<id_t>(r + q), values[q]);
+          if constexpr (every) all.one(r + q, b, values[q]);
         }
       }
     }
   }
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return panels_.panels() * panel_width * panels_.dim() * sizeof(float);
-  }
 
- private:
   panel_matrix panels_;
+  std::vector<hit_lists> hits_;
+  std::size_t used_ = 0;
+  std::vector<id_t> ids_;
+  std::vector<float> values_;
 };
 
 }  // namespace skim::inline v0::detail

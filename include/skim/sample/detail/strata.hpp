@@ -4,8 +4,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,6 +26,10 @@ namespace skim::inline v0::detail {
 /// each is its expectation rounded up or down. The weight n_c / (n share_c) makes the mean of weight *
 /// value over a draw unbiased for the mean over all examples.
 ///
+/// A t left empty is 0.5 if that draws some class at least twice as often as uniform draws would, else 1.
+/// Rarer classes paid in every set tried; of two classes with 76 and 24 % of Adult the rarer one drawn 1.5
+/// times as often made the network overfit sooner.
+///
 /// Memory:  4 n bytes and a few words a class.
 /// Cost:    a draw of m is O(m + classes).
 class strata {
@@ -30,28 +37,26 @@ class strata {
   strata() = default;
   /// One class for all if labels are empty. Pre: examples is positive, fits an id_t and is the number
   /// of labels if there are any.
-  strata(std::size_t examples, std::span<const label_t> labels, double exponent, random_engine root)
+  strata(std::size_t examples, std::span<const label_t> labels, std::optional<double> exponent,
+         random_engine root)
       : examples_(examples) {
     if (labels.empty()) {
       classes_.push_back({epoch_order(examples, root.child(1)), 1});
       return;
     }
-    // Classes by sorted label: labels need not be dense.
-    std::vector<id_t> by_class(examples);
-    for (std::size_t i = 0; i < examples; ++i) by_class[i] = static_cast<id_t>(i);
-    std::stable_sort(by_class.begin(), by_class.end(),
-                     [&](id_t a, id_t b) { return labels[a] < labels[b]; });
-    double total = 0;
+    const std::vector<id_t> by_class = sorted_by_label(labels);
     for (auto first = by_class.begin(); first != by_class.end();) {
       const auto last = std::find_if(first, by_class.end(),
                                      [&](id_t id) { return labels[id] != labels[*first]; });
       classes_.push_back(
-          {epoch_order(std::vector<id_t>(first, last), root.child(classes_.size() + 1)),
-           std::pow(static_cast<double>(last - first), exponent)});
-      total += classes_.back().share;
+          {epoch_order(std::vector<id_t>(first, last), root.child(classes_.size() + 1)), 0});
       first = last;
     }
-    for (stratum& c : classes_) c.share /= total;
+    share_by_size_to(exponent.value_or(0.5));
+    if (!exponent && std::all_of(classes_.begin(), classes_.end(), [&](const stratum& c) {
+          return c.share * static_cast<double>(examples) < 2 * static_cast<double>(c.order.size());
+        }))
+      share_by_size_to(1);
   }
 
   [[nodiscard]] std::size_t examples() const noexcept { return examples_; }
@@ -117,6 +122,30 @@ class strata {
     epoch_order order;
     double share = 0;  // of a draw
   };
+
+  // Ids by label, then by id: radix sort, as labels need not be dense.
+  [[nodiscard]] static std::vector<id_t> sorted_by_label(std::span<const label_t> labels) {
+    std::vector<id_t> sorted(labels.size()), next(labels.size());
+    std::iota(sorted.begin(), sorted.end(), id_t{0});
+    const label_t largest = *std::max_element(labels.begin(), labels.end());
+    for (int shift = 0; shift < 32 && (largest >> shift) > 0; shift += 8) {
+      std::array<std::size_t, 257> begin{};
+      for (const label_t label : labels) ++begin[((label >> shift) & 255) + 1];
+      std::partial_sum(begin.begin(), begin.end(), begin.begin());
+      for (const id_t id : sorted) next[begin[(labels[id] >> shift) & 255]++] = id;
+      sorted.swap(next);
+    }
+    return sorted;
+  }
+
+  void share_by_size_to(double exponent) noexcept {
+    double total = 0;
+    for (stratum& c : classes_) {
+      c.share = std::pow(static_cast<double>(c.order.size()), exponent);
+      total += c.share;
+    }
+    for (stratum& c : classes_) c.share /= total;
+  }
 
   std::vector<stratum> classes_;
   std::size_t examples_ = 0;
