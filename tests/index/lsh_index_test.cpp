@@ -125,7 +125,6 @@ void check_against_rehashing(const Family& family) {
 
 template class skim::lsh_index<skim::sign_projection>;
 template class skim::lsh_index<skim::fern_family>;
-template class skim::lsh_index<skim_test::cell_family>;
 
 TEST_CASE("candidates are the points that share a code, whatever was changed", "[unit]") {
   SECTION("signs") {
