@@ -79,7 +79,8 @@ class lsh_index {
  public:
   using params = lsh_index_params;
 
-  /// An empty index. Throws invalid_params for a metric or centring that does not exist.
+  /// An empty index. Throws invalid_params for a metric or centring that does not exist, or more than
+  /// 2^16 hashes.
   explicit lsh_index(Family family, params p = {});
 
   /// Forgets everything and holds the rows of x, with ids 0, 1, ...; the mean is theirs. Throws
@@ -108,9 +109,10 @@ class lsh_index {
   void search(matrix_view<const float> x, std::size_t k, std::span<neighbor> out,
               std::span<std::size_t> found, lsh_effort effort = {}, Executor&& run = {}) const;
 
-  /// The candidates of a search, each once, in no particular order, written over out.
-  void candidates(std::span<const float> x, std::vector<id_t>& out, workspace& ws,
-                  lsh_effort effort = {}) const;
+  /// The candidates of a search, each once, in no particular order, written over out. Returns how many
+  /// ids lay in the buckets, duplicates among them.
+  std::size_t candidates(std::span<const float> x, std::vector<id_t>& out, workspace& ws,
+                         lsh_effort effort = {}) const;
 
   /// Probability, over the draw of the family, that a point's bucket is the query's in at least one
   /// table: 1 - (1 - kernel)^L, the kernel that of the points as they are hashed. With probes a lower
@@ -164,14 +166,15 @@ class lsh_index {
   [[nodiscard]] queries hash_queries(matrix_view<const float> x, lsh_effort effort,
                                      workspace::frame_type& frame, workspace& ws) const;
   [[nodiscard]] std::span<id_t> candidate_ids(const queries& q, std::size_t i, lsh_effort effort,
-                                              workspace::frame_type& frame, workspace& ws) const;
+                                              workspace::frame_type& frame, workspace& ws,
+                                              std::size_t& gathered) const;
   void search_rows(matrix_view<const float> x, std::size_t k, std::span<neighbor> out,
                    std::span<std::size_t> found, lsh_effort effort, workspace& ws) const;
   [[nodiscard]] std::size_t probe_bits() const noexcept;
   std::size_t plan(std::span<const code_t> codes, std::span<const float> margins,
                    std::span<probe> probes, workspace& ws) const;
-  [[nodiscard]] std::span<id_t> gather(std::span<const probe> probes,
-                                       workspace::frame_type& frame) const;
+  [[nodiscard]] std::span<id_t> gather(std::span<const probe> probes, workspace::frame_type& frame,
+                                       std::size_t& gathered) const;
   [[nodiscard]] std::size_t code_distance(const std::uint16_t* a,
                                           const std::uint16_t* b) const noexcept;
   [[nodiscard]] std::size_t keep_nearest_codes(std::span<id_t> ids, std::span<const code_t> codes,

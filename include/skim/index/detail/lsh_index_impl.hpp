@@ -163,10 +163,18 @@ lsh_index<Family>::lsh_index(Family family, params p, detail::point_store store)
   if (p.centre > centring::mean)
     SKIM_THROW(invalid_params, detail::concat("lsh_index: got centring ",
                                               static_cast<unsigned>(p.centre), ", wanted 0 or 1"));
+  // Beyond these sizes tables would be large before they hold anything, which a forged image would use.
+  constexpr std::uint64_t most_tables = std::uint64_t{1} << 16,
+                          most_direct = std::uint64_t{1} << 25;
+  if (family_.num_hashes() > most_tables)
+    SKIM_THROW(invalid_params, detail::concat("lsh_index: got a family of ", family_.num_hashes(),
+                                              " hashes, wanted at most 2^16"));
   code_words_ = family_.range() <= std::uint64_t{1} << 16 ? 1 : 2;
   code_stride_ = (family_.num_hashes() * code_words_ + 3) / 4 * 4;
+  const std::uint64_t direct =
+      std::min<std::uint64_t>(std::uint64_t{1} << 20, most_direct / family_.num_hashes());
   tables_.assign(family_.num_hashes(),
-                 dynamic_buckets({.range = family_.range(), .direct_up_to = 1u << 20}));
+                 dynamic_buckets({.range = family_.range(), .direct_up_to = direct}));
 }
 
 template <hash_family Family>
@@ -389,7 +397,8 @@ std::size_t lsh_index<Family>::plan(std::span<const code_t> codes, std::span<con
 // What lies in the buckets, each id once.
 template <hash_family Family>
 std::span<id_t> lsh_index<Family>::gather(std::span<const probe> probes,
-                                          workspace::frame_type& frame) const {
+                                          workspace::frame_type& frame,
+                                          std::size_t& gathered) const {
   // Three rounds over the probes: their headers come, then their lists, then the lists are read.
   constexpr std::size_t ahead = 16;
   const auto fetch = [](std::span<const id_t> list) {
@@ -410,6 +419,7 @@ std::span<id_t> lsh_index<Family>::gather(std::span<const probe> probes,
     lists[used++] = list;
     total += list.size();
   }
+  gathered = total;
   const auto ids = frame.template take<id_t>(std::min(total, size()) + 1);
   // A bit a point is small enough to be cleared for each search.
   const auto seen = frame.template take<std::uint64_t>(store_.slots() / 64 + 1);
@@ -511,8 +521,8 @@ auto lsh_index<Family>::hash_queries(matrix_view<const float> x, lsh_effort effo
 
 template <hash_family Family>
 std::span<id_t> lsh_index<Family>::candidate_ids(const queries& q, std::size_t i, lsh_effort effort,
-                                                 workspace::frame_type& frame,
-                                                 workspace& ws) const {
+                                                 workspace::frame_type& frame, workspace& ws,
+                                                 std::size_t& gathered) const {
   const std::size_t own = tables(), bits = probe_bits();
   // There are no more probes than codes.
   std::size_t further = bits == 0 ? 0 : effort.probes;
@@ -521,7 +531,7 @@ std::span<id_t> lsh_index<Family>::candidate_ids(const queries& q, std::size_t i
   const std::span<const code_t> codes = q.codes.subspan(i * own, own);
   const std::size_t planned =
       plan(codes, q.margins.subspan(i * q.margins_each, q.margins_each), probes, ws);
-  const std::span<id_t> ids = gather(probes.first(planned), frame);
+  const std::span<id_t> ids = gather(probes.first(planned), frame, gathered);
   if (effort.looks == 0 || ids.size() <= effort.looks) return ids;
   return ids.first(keep_nearest_codes(ids, codes, effort.looks, ws));
 }
@@ -534,7 +544,8 @@ void lsh_index<Family>::search_rows(matrix_view<const float> x, std::size_t k,
   const queries q = hash_queries(x, effort, frame, ws);
   for (std::size_t i = 0; i < x.rows(); ++i) {
     auto inner = ws.frame();
-    const std::span<const id_t> ids = candidate_ids(q, i, effort, inner, ws);
+    std::size_t gathered = 0;
+    const std::span<const id_t> ids = candidate_ids(q, i, effort, inner, ws, gathered);
     detail::nearest best(out.subspan(i * k, k));
     store_.scan(store_.prepared(q.values.subspan(i * dim(), dim())), ids, best);
     found[i] = best.finish();
@@ -572,13 +583,15 @@ void lsh_index<Family>::search(matrix_view<const float> x, std::size_t k, std::s
 }
 
 template <hash_family Family>
-void lsh_index<Family>::candidates(std::span<const float> x, std::vector<id_t>& out, workspace& ws,
-                                   lsh_effort effort) const {
+std::size_t lsh_index<Family>::candidates(std::span<const float> x, std::vector<id_t>& out,
+                                          workspace& ws, lsh_effort effort) const {
   static_cast<void>(store_.check("lsh_index::candidates", x));
   auto frame = ws.frame();
   const queries q = hash_queries({x.data(), 1, x.size()}, effort, frame, ws);
-  const auto found = candidate_ids(q, 0, effort, frame, ws);
+  std::size_t gathered = 0;
+  const auto found = candidate_ids(q, 0, effort, frame, ws, gathered);
   out.assign(found.begin(), found.end());
+  return gathered;
 }
 
 template <hash_family Family>
@@ -635,6 +648,8 @@ lsh_index<Family> lsh_index<Family>::load(reader& in) {
        !(dot(mean, mean) <= detail::point_store::largest_square)))
     in.fail("a mean that the points cannot have");
   in.end_frame();
+  if (family.num_hashes() > std::size_t{1} << 16)
+    in.fail("a family of ", family.num_hashes(), " hashes, wanted at most 2^16");
   lsh_index index(std::move(family), p, std::move(store));
   index.mean_ = std::move(mean);
   serial_executor run;

@@ -26,8 +26,12 @@ class nearest {
     return full() ? place_.front().distance : std::numeric_limits<float>::infinity();
   }
 
+  // From now on id i is called names[i].
+  void call(const id_t* names) noexcept { names_ = names; }
+
   // Pre: k > 0, not offered before.
   void offer(neighbor n) noexcept {
+    if (names_ != nullptr) n.id = names_[n.id];
     if (!full()) {
       place_[count_++] = n;
       std::push_heap(place_.begin(), end());
@@ -51,6 +55,7 @@ class nearest {
 
   std::span<neighbor> place_;
   std::size_t count_ = 0;
+  const id_t* names_ = nullptr;
 };
 
 }  // namespace skim::inline v0::detail

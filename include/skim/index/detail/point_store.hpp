@@ -93,9 +93,12 @@ class point_store {
                  concat(who, ": got id ", id, ", wanted that of a point in the index"));
   }
 
+  // Room for so many more; geometric, so that calls for one at a time cost little.
   void reserve(std::size_t more) {
     if (more <= free_.size()) return;
-    const std::size_t wanted = slots() + more - free_.size();
+    std::size_t wanted = slots() + more - free_.size();
+    if (wanted * stride_ <= rows_.capacity() && wanted <= bias_.capacity()) return;
+    wanted = std::max(wanted, slots() + slots() / 2);
     if (wanted > rows_.capacity() / stride_) rows_.reserve(wanted * stride_);
     if (wanted > bias_.capacity()) bias_.reserve(wanted);
   }
