@@ -45,6 +45,48 @@ class cholesky {
   Eigen::LLT<Eigen::MatrixXd, Eigen::Lower> factor_;
 };
 
+/// The same in float, of which only the upper triangle of A is read: not to solve with, but to
+/// precondition.
+///
+/// Memory:  4 n^2 bytes. Cost: about half of the other.
+class rough_cholesky {
+ public:
+  /// Of A + shift; ok() is false if that is not positive definite as far as float can tell.
+  rough_cholesky(matrix_view<const float> upper, float shift) {
+    SKIM_EXPECTS(upper.rows() == upper.cols() && upper.stride() == upper.cols());
+    const auto n = static_cast<Eigen::Index>(upper.rows());
+    // Rows read as columns: the upper triangle becomes the lower one.
+    Eigen::MatrixXf a = Eigen::Map<const Eigen::MatrixXf>(upper.data(), n, n);
+    a.diagonal().array() += shift;
+    factor_.compute(a);
+  }
+
+  [[nodiscard]] bool ok() const noexcept { return factor_.info() == Eigen::Success; }
+
+  /// x becomes (A + shift)^-1 x, roughly. Pre: ok(), x.size() == n.
+  void solve(std::span<float> x) const {
+    SKIM_EXPECTS(ok() && x.size() == static_cast<std::size_t>(factor_.rows()));
+    Eigen::Map<Eigen::VectorXf> v(x.data(), static_cast<Eigen::Index>(x.size()));
+    factor_.solveInPlace(v);
+  }
+
+ private:
+  Eigen::LLT<Eigen::MatrixXf, Eigen::Lower> factor_;
+};
+
+/// out = A v for a symmetric matrix of which only the upper triangle is read.
+///
+/// Shape:   upper (n, n), rows adjacent; v and out (n). Cost: n^2 FMAs, 2 n^2 bytes read.
+inline void multiply_symmetric(matrix_view<const float> upper, std::span<const float> v,
+                               std::span<float> out) {
+  SKIM_EXPECTS(upper.rows() == upper.cols() && upper.stride() == upper.cols() &&
+               v.size() == upper.rows() && out.size() == v.size());
+  const auto n = static_cast<Eigen::Index>(upper.rows());
+  const Eigen::Map<const Eigen::MatrixXf> a(upper.data(), n, n);
+  const Eigen::Map<const Eigen::VectorXf> x(v.data(), n);
+  Eigen::Map<Eigen::VectorXf>(out.data(), n).noalias() = a.selfadjointView<Eigen::Lower>() * x;
+}
+
 /// C = A^T A: the inner products of the columns of A.
 ///
 /// Shape:   a (n, k), c (k, k). Pre: the shapes fit; no overlap.
