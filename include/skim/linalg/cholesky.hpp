@@ -56,22 +56,25 @@ class rough_cholesky {
     SKIM_EXPECTS(upper.rows() == upper.cols() && upper.stride() == upper.cols());
     const auto n = static_cast<Eigen::Index>(upper.rows());
     // Rows read as columns: the upper triangle becomes the lower one.
-    Eigen::MatrixXf a = Eigen::Map<const Eigen::MatrixXf>(upper.data(), n, n);
-    a.diagonal().array() += shift;
-    factor_.compute(a);
+    factor_ = Eigen::Map<const Eigen::MatrixXf>(upper.data(), n, n);
+    factor_.diagonal().array() += shift;
+    ok_ = Eigen::LLT<Eigen::Ref<Eigen::MatrixXf>, Eigen::Lower>(factor_).info() == Eigen::Success;
   }
 
-  [[nodiscard]] bool ok() const noexcept { return factor_.info() == Eigen::Success; }
+  [[nodiscard]] bool ok() const noexcept { return ok_; }
 
   /// x becomes (A + shift)^-1 x, roughly. Pre: ok(), x.size() == n.
   void solve(std::span<float> x) const {
     SKIM_EXPECTS(ok() && x.size() == static_cast<std::size_t>(factor_.rows()));
     Eigen::Map<Eigen::VectorXf> v(x.data(), static_cast<Eigen::Index>(x.size()));
-    factor_.solveInPlace(v);
+    const auto lower = factor_.triangularView<Eigen::Lower>();
+    lower.solveInPlace(v);
+    lower.transpose().solveInPlace(v);
   }
 
  private:
-  Eigen::LLT<Eigen::MatrixXf, Eigen::Lower> factor_;
+  Eigen::MatrixXf factor_;  // its lower triangle
+  bool ok_ = false;
 };
 
 /// out = A v for a symmetric matrix of which only the upper triangle is read.

@@ -312,7 +312,7 @@ class gauss_newton_solver {
       cost += std::min(whole, single);
       changes_.push_back(c);
     }
-    if (cost >= squares_of(sets) / 2) return false;
+    if (cost >= 0.7 * (squares_of(sets) / 2)) return false;
     for (const change& c : changes_) {
       if (c.whole) {
         count_list(c.before, ~std::uint32_t{0});
