@@ -53,7 +53,10 @@ class cholesky {
 /// The same in float, of which only the upper triangle of A is read: not to solve with, but to
 /// precondition.
 ///
-/// Memory:  4 n^2 bytes. Cost: about half of the other.
+/// Shape:   (n, n).
+/// Memory:  4 n^2 bytes.
+/// Cost:    n^3 / 3 operations to factor, 2 n^2 for each solve; about half the time of cholesky.
+/// Threads: const members may run concurrently.
 class rough_cholesky {
  public:
   /// Of A + shift; ok() is false if that is not positive definite as far as float can tell.

@@ -52,7 +52,8 @@ struct gauss_newton_report {
 /// Damping by trial: lowered while steps lower the loss, raised when one does not, which is then to be
 /// taken back and tried again.
 ///
-/// Cost:    O(1). Threads: as a value.
+/// Cost:    O(1).
+/// Threads: as a value.
 /// Ref:     Levenberg 1944, Quarterly of Applied Mathematics 2(2); Marquardt 1963, J. SIAM 11(2).
 class levenberg_damping {
  public:
