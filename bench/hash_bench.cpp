@@ -11,6 +11,7 @@
 #include <benchmark/benchmark.h>
 
 #include "skim/core/workspace.hpp"
+#include "skim/hash/cross_polytope.hpp"
 #include "skim/hash/p_stable.hpp"
 #include "skim/hash/random_binning.hpp"
 #include "skim/hash/sign_projection.hpp"
@@ -170,6 +171,11 @@ void hash_winner_take_all(benchmark::State& state) {
   const shape s(state);
   beside_signs(state, skim::winner_take_all({.dim = s.dim, .hashes = s.bits}, skim::seed{1}), 3);
 }
+// Codes of 16 coordinates, 5 bits.
+void hash_cross_polytope(benchmark::State& state) {
+  const shape s(state);
+  beside_signs(state, skim::cross_polytope({.dim = s.dim, .hashes = s.bits}, skim::seed{1}), 5);
+}
 void hash_random_binning(benchmark::State& state) {
   const shape s(state);
   beside_signs(state, skim::random_binning({.dim = s.dim, .hashes = s.bits}, skim::seed{1}), 1);
@@ -182,6 +188,7 @@ void families(benchmark::internal::Benchmark* b) {
 
 BENCHMARK(hash_euclidean)->Apply(families);
 BENCHMARK(hash_winner_take_all)->Apply(families);
+BENCHMARK(hash_cross_polytope)->Apply(families);
 BENCHMARK(hash_random_binning)->Args({64, 64, 64})->UseManualTime()->Iterations(20);
 BENCHMARK(hash_dense)->Apply(batches);
 BENCHMARK(rival_eigen_gemm)->Apply(batches);

@@ -24,6 +24,7 @@
 #include "skim/firing/movement.hpp"
 #include "skim/firing/points.hpp"
 #include "skim/hash/bits.hpp"
+#include "skim/hash/cross_polytope.hpp"
 #include "skim/hash/family.hpp"
 #include "skim/hash/fern.hpp"
 #include "skim/hash/minhash.hpp"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Places of the largest of a few coordinates, for eight rows at a time.
+// Places of the largest coordinates: of a few, for eight rows at a time; of many, by magnitude.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -78,6 +79,54 @@ inline void window_winners(matrix_view<const float> x, std::span<const Coordinat
     for (std::size_t i = 0; i < rows; ++i)
       winners[i * windows + w] = static_cast<std::uint8_t>(place[i]);
   }
+}
+
+/// Twice the place of the coordinate of largest magnitude, the first of equal ones, plus one if it is
+/// negative. Pre: n is a multiple of 8 below 2^24, no NaN.
+///
+/// Cost:    a load, two comparisons and selections a register.
+template <class Arch = simd::default_arch>
+[[nodiscard]] inline std::size_t largest_magnitude(const float* x, std::size_t n) noexcept {
+  using pack = simd::floats<Arch>;
+  constexpr std::size_t step = std::max<std::size_t>(8, pack::size), packs = step / pack::size;
+  std::array<float, step> largest, place;
+  std::size_t done = 0;
+  if (n >= step) {
+    std::array<pack, packs> best, at;
+    best.fill(pack::broadcast(-1.0f));
+    at.fill(pack::broadcast(0.0f));
+    for (; done + step <= n; done += step)
+      for (std::size_t v = 0; v < packs; ++v) {
+        const pack value = pack::load(x + done + v * pack::size);
+        const pack magnitude = simd::max(value, pack::broadcast(0.0f) - value);
+        at[v] = simd::where_greater(magnitude, best[v], pack::broadcast(static_cast<float>(done)),
+                                    at[v]);
+        best[v] = simd::max(magnitude, best[v]);
+      }
+    for (std::size_t v = 0; v < packs; ++v) {
+      best[v].store(largest.data() + v * pack::size);
+      at[v].store(place.data() + v * pack::size);
+    }
+    for (std::size_t i = 0; i < step; ++i) place[i] += static_cast<float>(i);
+  } else {
+    largest.fill(-1.0f);
+    place.fill(0.0f);
+  }
+  float best = -1;
+  std::size_t winner = 0;
+  for (std::size_t i = 0; i < step; ++i) {
+    const auto at = static_cast<std::size_t>(place[i]);
+    if (largest[i] > best || (largest[i] == best && at < winner)) {
+      best = largest[i];
+      winner = at;
+    }
+  }
+  for (; done < n; ++done)
+    if (std::abs(x[done]) > best) {
+      best = std::abs(x[done]);
+      winner = done;
+    }
+  return 2 * winner + (x[winner] < 0 ? 1 : 0);
 }
 
 }  // namespace skim::inline v0
