@@ -11,7 +11,10 @@
 #include <benchmark/benchmark.h>
 
 #include "skim/core/workspace.hpp"
+#include "skim/hash/p_stable.hpp"
+#include "skim/hash/random_binning.hpp"
 #include "skim/hash/sign_projection.hpp"
+#include "skim/hash/winner_take_all.hpp"
 #include "skim/linalg/gemm.hpp"
 #include "skim/linalg/simd.hpp"
 #include "support/data.hpp"
@@ -125,6 +128,61 @@ void sparse_shapes(benchmark::internal::Benchmark* b) {
       ->Iterations(60);
 }
 
+// Other families beside the dense signs of as many projections, timed in turn: `times_signs`, the ratio.
+// Names: what / d / numbers / batch, a number being what takes a sign's place: a bin, a winner's three
+// bits, a code.
+template <class Family>
+void beside_signs(benchmark::State& state, const Family& family, std::size_t bits_per_number) {
+  const shape s(state);
+  const skim::dense_sign_projection signs({.dim = s.dim, .bits = 1, .hashes = s.bits},
+                                          skim::seed{1});
+  const gaussian_matrix x(s.batch, s.dim, skim::seed{2});
+  std::vector<skim::code_t> codes(s.batch * family.num_hashes()), bits(s.batch * s.bits);
+  skim::workspace ws;
+  const auto seconds_of = [&](auto call) {
+    const double start = skim_bench::seconds_now();
+    call();
+    return skim_bench::seconds_now() - start;
+  };
+  std::vector<double> own, ratios;
+  for (auto _ : state) {
+    const auto once = [&] { family.hash(x.view(), codes, ws); };
+    own.push_back(std::min(seconds_of(once), seconds_of(once)));
+    const auto sign = [&] { signs.hash(x.view(), bits, ws); };
+    ratios.push_back(own.back() / std::min(seconds_of(sign), seconds_of(sign)));
+    state.SetIterationTime(own.back());
+  }
+  const double numbers = static_cast<double>(s.bits * s.batch);
+  state.counters["ns_per_number"] = skim_bench::median(own) * 1e9 / numbers;
+  state.counters["ns_per_bit"] =
+      skim_bench::median(own) * 1e9 / (numbers * static_cast<double>(bits_per_number));
+  state.counters["times_signs"] = skim_bench::median(ratios);
+  state.SetLabel(skim::simd::arch_name());
+}
+
+void hash_euclidean(benchmark::State& state) {
+  const shape s(state);
+  beside_signs(
+      state, skim::euclidean_p_stable({.dim = s.dim, .width = 4, .hashes = s.bits}, skim::seed{1}),
+      1);
+}
+void hash_winner_take_all(benchmark::State& state) {
+  const shape s(state);
+  beside_signs(state, skim::winner_take_all({.dim = s.dim, .hashes = s.bits}, skim::seed{1}), 3);
+}
+void hash_random_binning(benchmark::State& state) {
+  const shape s(state);
+  beside_signs(state, skim::random_binning({.dim = s.dim, .hashes = s.bits}, skim::seed{1}), 1);
+}
+
+void families(benchmark::internal::Benchmark* b) {
+  for (const int d : {64, 128, 256, 1024}) b->Args({d, 512, 256});
+  b->Args({128, 512, 1})->UseManualTime()->Iterations(40);
+}
+
+BENCHMARK(hash_euclidean)->Apply(families);
+BENCHMARK(hash_winner_take_all)->Apply(families);
+BENCHMARK(hash_random_binning)->Args({64, 64, 64})->UseManualTime()->Iterations(20);
 BENCHMARK(hash_dense)->Apply(batches);
 BENCHMARK(rival_eigen_gemm)->Apply(batches);
 BENCHMARK(hash_dense_single)->Apply(singles);

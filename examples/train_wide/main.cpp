@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,23 +28,28 @@ struct wide_problem {
   std::size_t rows = 0, cols = 0;
   skim::aligned_vector<float> points;
   std::vector<float> targets;
+  bool classes = true;
+  target_scale scale;  // of targets that are numbers
 };
 
-// Rows of unit length; classes become +1 (even) and -1 (odd), numbers are standardised.
-wide_problem load(const wide_settings& s) {
+// Up to `most` rows of unit length; classes become +1 (even) and -1 (odd), numbers are standardised, with
+// the scale of `like` if there is one.
+wide_problem take_rows(const dataset& data, std::size_t most, const wide_problem* like) {
   wide_problem p;
-  if (s.train.empty()) {
-    labelled_blobs blobs(s.rows, s.dim, skim::seed{s.seed + 2});
-    return {"generated", blobs.rows, blobs.cols, std::move(blobs.points), std::move(blobs.targets)};
-  }
-  const dataset data = load_dataset(s.train);
   if (data.kind != label_kind::classes && data.kind != label_kind::targets)
     throw data_error::in_file(data.name, "rows have no label or several, wanted one each");
   p.title = data.name;
-  p.rows = std::min(s.rows, data.rows);
+  p.classes = data.kind == label_kind::classes;
+  p.rows = std::min(most, data.rows);
   p.cols = data.cols;
   if (p.rows == 0 || p.cols == 0)
     throw data_error::in_file(data.name, "no rows or columns, wanted some to train on");
+  if (like != nullptr && (p.cols > like->cols || p.classes != like->classes))
+    throw data_error::in_file(
+        data.name, std::to_string(p.cols) + " columns and " + (p.classes ? "classes" : "numbers") +
+                       " to learn, wanted " + std::to_string(like->cols) + " and " +
+                       (like->classes ? "classes" : "numbers") + " as in the training set");
+  if (like != nullptr) p.cols = like->cols;  // sparse rows may end early
   p.points.assign(p.rows * p.cols, 0.0f);
   for (std::size_t i = 0; i < p.rows; ++i) {
     const std::span<float> x(p.points.data() + i * p.cols, p.cols);
@@ -51,27 +57,40 @@ wide_problem load(const wide_settings& s) {
       const auto row = data.sparse_view().row(i);
       for (std::size_t j = 0; j < row.nonzeros(); ++j) x[row.indices[j]] = row.values[j];
     } else {
-      std::copy_n(data.dense.begin() + static_cast<std::ptrdiff_t>(i * p.cols), p.cols, x.begin());
+      std::copy_n(data.dense.begin() + static_cast<std::ptrdiff_t>(i * data.cols), data.cols,
+                  x.begin());
     }
     double square = 0;
     for (const float v : x) square += static_cast<double>(v) * static_cast<double>(v);
     if (square > 0)
       for (float& v : x) v = static_cast<float>(static_cast<double>(v) / std::sqrt(square));
   }
-  if (data.kind == label_kind::classes) {
+  if (p.classes) {
     for (std::size_t i = 0; i < p.rows; ++i)
       p.targets.push_back(data.labels[i] % 2 == 0 ? 1.0f : -1.0f);
   } else {
-    const target_scale scale = target_scale::fit(std::span(data.targets).first(p.rows));
-    for (std::size_t i = 0; i < p.rows; ++i) p.targets.push_back(scale.scaled(data.targets[i]));
+    p.scale =
+        like != nullptr ? like->scale : target_scale::fit(std::span(data.targets).first(p.rows));
+    for (std::size_t i = 0; i < p.rows; ++i) p.targets.push_back(p.scale.scaled(data.targets[i]));
   }
   return p;
 }
 
-void settle(const wide_settings& s, std::size_t threads, bool dim_given) {
-  if (threads > 1)
-    throw argument_error("--threads: got " + std::to_string(threads) +
-                         ", wanted 1: a step of this program runs on one thread");
+wide_problem load(const wide_settings& s) {
+  if (!s.train.empty()) return take_rows(load_dataset(s.train), s.rows, nullptr);
+  labelled_blobs blobs(s.rows, s.dim, skim::seed{s.seed + 2});
+  wide_problem p;
+  p.title = "generated";
+  p.rows = blobs.rows;
+  p.cols = blobs.cols;
+  p.points = std::move(blobs.points);
+  p.targets = std::move(blobs.targets);
+  return p;
+}
+
+void settle(const wide_settings& s, bool dim_given) {
+  if (!s.test.empty() && s.train.empty())
+    throw argument_error("--test: got it without --train, wanted both");
   if (!s.train.empty() && dim_given)
     throw argument_error("--dim: got it besides --train, wanted one of them");
   static_cast<void>(threshold_of(s.threshold, s.width));
@@ -108,6 +127,7 @@ std::string hex(std::uint64_t value) {
 }
 
 json to_json(const wide_settings& s, const wide_problem& p, const wide_result& r) {
+  const auto maybe = [](const std::optional<double>& v) { return v ? json(*v) : json(nullptr); };
   json iterations = json::array();
   for (const auto& i : r.iterations)
     iterations.push_back({{"loss", i.loss}, {"milliseconds", i.milliseconds}, {"fired", i.fired}});
@@ -125,14 +145,21 @@ json to_json(const wide_settings& s, const wide_problem& p, const wide_result& r
             {"weight_decay", s.weight_decay},
             {"train_thresholds", s.train_thresholds},
             {"batch", s.batch},
+            {"threads", s.threads},
+            {"test", s.test},
             {"seed", s.seed}}},
-          {"time_unit", "processor milliseconds of the thread"},
+          {"time_unit",
+           s.threads == 1 ? "processor milliseconds of the thread" : "milliseconds that passed"},
           {"loss_unit", "half the sum of squared residuals over the batch"},
           {"iterations", iterations},
           {"median_ms", r.median_ms},
           {"build_ms", r.build_ms},
           {"bytes", r.bytes},
           {"firing_hash", hex(r.firing_hash)},
+          {"taken_back", r.taken_back},
+          {"test_loss", maybe(r.test_loss)},
+          {"test_loss_unit", "half the mean of squared residuals"},
+          {"test_accuracy", maybe(r.test_accuracy)},
           {"pairs", r.statistics.pairs},
           {"examined", r.statistics.examined},
           {"dense", r.statistics.dense},
@@ -143,6 +170,14 @@ void train(const wide_settings& s, const common_options& common) {
   progress_line progress;
   progress.show("reading " + s.train);
   const wide_problem p = load(s);
+  std::optional<wide_problem> held;
+  std::optional<skim::firing_points> unseen;
+  wide_test test;
+  if (!s.test.empty()) {
+    held = take_rows(load_dataset(s.test), static_cast<std::size_t>(-1), &p);
+    unseen.emplace(skim::matrix_view<const float>(held->points.data(), held->rows, held->cols));
+    test = {&*unseen, held->targets, held->classes};
+  }
   progress.clear();
   const skim::firing_points x({p.points.data(), p.rows, p.cols});
   std::cout << p.title << ", " << grouped(p.rows) << " x " << grouped(p.cols) << ", "
@@ -150,10 +185,13 @@ void train(const wide_settings& s, const common_options& common) {
             << (s.batch == 0 ? "all points a step" : "batches of " + grouped(s.batch)) << ", "
             << s.detector << " detector\n\n"
             << std::flush;
-  const wide_result r = train_wide(s, x, p.targets, [&](std::size_t done, std::size_t of) {
-    if (progress.due())
-      progress.show("iteration " + std::to_string(done) + " of " + std::to_string(of));
-  });
+  const wide_result r = train_wide(
+      s, x, p.targets,
+      [&](std::size_t done, std::size_t of) {
+        if (progress.due())
+          progress.show("iteration " + std::to_string(done) + " of " + std::to_string(of));
+      },
+      test);
   progress.clear();
   const auto part = [&](std::uint64_t pairs) {
     return percent(
@@ -168,6 +206,14 @@ void train(const wide_settings& s, const common_options& common) {
             << " were computed one by one and " << part(r.statistics.dense)
             << " as a product of matrices\nfiring hash " << hex(r.firing_hash)
             << ": equal for equal sets of firing pairs, whatever the detector\n";
+  if (r.taken_back > 0)
+    std::cout << grouped(r.taken_back) << " steps raised the loss, were taken back and damped\n";
+  if (r.test_loss) {
+    std::cout << grouped(held->rows) << " test rows: loss " << significant(*r.test_loss, 4)
+              << " (half the mean square)";
+    if (r.test_accuracy) std::cout << ", accuracy " << percent(*r.test_accuracy, 3);
+    std::cout << "\n";
+  }
   if (!common.json.empty()) {
     write_json(common.json, to_json(s, p, r));
     std::cout << "\nfigures: " << common.json << "\n";
@@ -201,6 +247,7 @@ int run(int argc, char** argv) {
       "--train", s.train,
       "training set: X.npy,y.npy, .csv, XC or LIBSVM .txt, fashion-mnist; default generated",
       "FILE");
+  line.add_text("--test", s.test, "rows of the same kind to try the trained network on", "FILE");
   line.add_count("--rows", s.rows, "use the first rows, scaled to unit length", {1, 1u << 24});
   auto* const dim = line.add_count("--dim", s.dim, "columns of generated points", {1, 1u << 16});
   line.add_count("--width", s.width, "neurons", {1, 1u << 26});
@@ -224,12 +271,15 @@ int run(int argc, char** argv) {
       "Examples:\n"
       "  train_wide --width 65536 --detector deadline --json deadline.json\n"
       "  train_wide --width 65536 --detector dense      (the same steps, the same hash)\n"
-      "  train_wide --train fashion-mnist --rows 1000 --optimizer gauss-newton --target-loss 1e-6\n"
-      "\nTime is processor time of one thread, the making of the detector apart. Exit code 2: bad "
-      "arguments or files.");
+      "  train_wide --width 16384 --optimizer gauss-newton --target-loss 1e-6\n"
+      "\nTime is processor time of the thread, with --threads the time that passes, the making of "
+      "the "
+      "detector\napart. Any number of threads takes the same steps. Exit code 2: bad arguments or "
+      "files.");
   return line.run(argc, argv, [&] {
     s.seed = line.common().seed;
-    settle(s, line.common().threads, dim->count() > 0);
+    s.threads = line.common().threads;
+    settle(s, dim->count() > 0);
     train(s, line.common());
   });
 }

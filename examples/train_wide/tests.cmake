@@ -42,12 +42,21 @@ endif()
 
 foreach(_bad IN ITEMS "--width 0" "--rows 0" "--dim 0" "--threshold x" "--threshold fraction:2"
     "--detector tree" "--optimizer newton" "--learning-rate 0" "--iterations 0" "--momentum 1"
-    "--batch x" "--threads 2" "--target-loss -1")
+    "--batch x" "--target-loss -1")
   separate_arguments(_pair UNIX_COMMAND "${_bad}")
   list(GET _pair 0 _flag)
   list(GET _pair 1 _value)
   _wide("${_bad}" RESULT 2 MATCHES "${_flag}: got '?${_value}'?, *wanted " ARGS ${_flag} "${_value}")
 endforeach()
+_wide("threads" MATCHES "firing hash" ARGS ${_small} --threads 2)
+_wide("a test set" MATCHES "100 test rows: loss .*accuracy"
+  ARGS --train "${_d}/classes.csv" --test "${_d}/classes.csv" --width 200 --iterations 4)
+_wide("a test set of numbers" MATCHES "100 test rows: loss [^,]*mean square\\)\n"
+  ARGS --train "${_d}/numbers.csv" --test "${_d}/numbers.csv" --width 200 --iterations 4)
+_wide("a test set of another kind" RESULT 2 MATCHES "wanted .* as in the training set"
+  ARGS --train "${_d}/numbers.csv" --test "${_d}/classes.csv" --width 200)
+_wide("a test set alone" RESULT 2 MATCHES "--test: got it without --train"
+  ARGS --test "${_d}/classes.csv")
 _wide("batches without a size" RESULT 2 MATCHES "--batch: got 0 with sgd" ARGS --optimizer sgd)
 _wide("batches of gauss-newton" RESULT 2 MATCHES "--batch: got one with gauss-newton"
   ARGS --optimizer gauss-newton --batch 4)

@@ -2,6 +2,7 @@
 #include "train_wide/training.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "common/flush_denormals.hpp"
 #include "common/stopwatch.hpp"
 #include "common/table.hpp"
+#include "skim/core/executor.hpp"
 #include "skim/core/random.hpp"
 #include "skim/firing/correlation_tree.hpp"
 #include "skim/firing/deadline_index.hpp"
@@ -21,8 +23,27 @@ namespace skim_examples {
 namespace {
 
 skim::firing_sets sets_of(const firing_lists& fired) {
-  return {fired.offsets, fired.positions};
+  return {fired.offsets, fired.positions, fired.neurons};
 }
+
+// Processor time of one thread, or where several work the time that passes.
+class step_watch {
+ public:
+  explicit step_watch(bool alone) noexcept : alone_(alone) {}
+  void resume() noexcept { began_ = now(); }
+  void pause() noexcept { total_ += now() - began_; }
+  void reset() noexcept { total_ = 0; }
+  [[nodiscard]] double milliseconds() const noexcept { return 1e3 * total_; }
+
+ private:
+  [[nodiscard]] double now() const noexcept {
+    if (alone_) return thread_seconds();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+  bool alone_;
+  double began_ = 0, total_ = 0;
+};
 
 // The largest eigenvalue of the outputs' Gram matrix, by power iteration: a step of more than 2 over it
 // diverges.
@@ -46,6 +67,7 @@ class run {
       : settings_(s),
         x_(x),
         targets_(targets),
+        executor_(s.threads),
         network_(x,
                  {.width = s.width,
                   .rule = s.optimizer == "adam"       ? wide_rule::adam
@@ -58,47 +80,67 @@ class run {
     result_.threshold = threshold;
   }
 
-  wide_result train(const std::function<void(std::size_t, std::size_t)>& progress) {
-    thread_stopwatch watch;
+  wide_result train(const std::function<void(std::size_t, std::size_t)>& progress,
+                    const wide_test& test) {
+    step_watch watch(settings_.threads == 1);
+    watch.resume();
     Detector detector(x_, network_.neurons());
     std::vector<skim::id_t> batch;
     if (settings_.batch > 0)
       look_at_all(detector);
     else
-      network_.forward(detector, batch);
+      network_.forward(detector, batch, executor_);
     watch.pause();
-    result_.build_ms = 1e3 * watch.seconds();
+    result_.build_ms = watch.milliseconds();
     skim::gauss_newton_solver solver(x_, settings_.width);
+    skim::levenberg_damping damping;
+    const bool newton = settings_.optimizer == "gauss-newton";
     skim::random_engine random(skim::seed{settings_.seed + 1});
     for (std::size_t t = 0; t < settings_.iterations; ++t) {
       progress(t, settings_.iterations);
       draw(batch, random);
       watch.reset();
       watch.resume();
-      network_.forward(detector, batch);
-      const double loss = take_residuals(batch);
+      network_.forward(detector, batch, executor_);
+      double loss = take_residuals(batch);
       watch.pause();
-      if (!std::isfinite(loss))
+      if (!newton && !std::isfinite(loss))
         throw argument_error("--learning-rate: got " + significant(result_.learning_rate, 6) +
                              ", wanted a lower one: the outputs left the range of numbers");
       if (t == 0) choose_rate(solver);
       hash_firing(network_.fired(), batch, t, result_.firing_hash);
+      const std::size_t fired = network_.fired().pairs();
+      if (newton) {
+        watch.resume();
+        if (damping.accept(loss)) {
+          network_.keep();
+          kept_residuals_ = residuals_;
+        } else {
+          network_.put_back(detector);
+          residuals_ = kept_residuals_;
+          ++result_.taken_back;
+          loss = damping.loss();
+        }
+        watch.pause();
+      }
       const bool last = settings_.target_loss && loss <= *settings_.target_loss;
       if (!last) {
         watch.resume();
-        if (settings_.optimizer == "gauss-newton") {
+        if (newton) {
           solution_.resize(residuals_.size());
+          solver.damp(damping.value());
           static_cast<void>(solver.solve(sets_of(network_.fired()), residuals_, solution_));
           slopes_.assign(solution_.begin(), solution_.end());
         } else {
           slopes_.assign(residuals_.begin(), residuals_.end());
         }
-        network_.backward(detector, batch, slopes_, result_.learning_rate);
+        network_.backward(detector, batch, slopes_, result_.learning_rate, executor_);
         watch.pause();
       }
-      result_.iterations.push_back({loss, 1e3 * watch.seconds(), network_.fired().pairs()});
+      result_.iterations.push_back({loss, watch.milliseconds(), fired});
       if (last) break;
     }
+    if (test.points != nullptr) try_on(test);
     std::vector<double> times;
     for (const auto& i : result_.iterations) times.push_back(i.milliseconds);
     const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
@@ -116,8 +158,22 @@ class run {
     for (std::size_t i = 0; i < x_.size(); i += 64) {
       some.resize(std::min<std::size_t>(64, x_.size() - i));
       std::iota(some.begin(), some.end(), static_cast<skim::id_t>(i));
-      network_.forward(detector, some);
+      network_.forward(detector, some, executor_);
     }
+  }
+
+  void try_on(const wide_test& test) {
+    const std::vector<double> outputs = network_.outputs_for(*test.points, executor_);
+    double squares = 0;
+    std::size_t right = 0;
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const auto target = static_cast<double>(test.targets[i]);
+      squares += (outputs[i] - target) * (outputs[i] - target);
+      right += (outputs[i] > 0) == (target > 0) ? 1u : 0u;
+    }
+    const auto n = static_cast<double>(outputs.size());
+    result_.test_loss = squares / n / 2;
+    if (test.classes) result_.test_accuracy = static_cast<double>(right) / n;
   }
 
   void draw(std::vector<skim::id_t>& batch, skim::random_engine& random) {
@@ -171,10 +227,11 @@ class run {
   const wide_settings& settings_;
   const skim::firing_points& x_;
   std::span<const float> targets_;
+  skim::thread_executor executor_;
   wide_network network_;
   wide_result result_;
   std::vector<skim::id_t> order_;
-  std::vector<double> residuals_, solution_;
+  std::vector<double> residuals_, kept_residuals_, solution_;
   std::vector<float> slopes_;
 };
 
@@ -204,12 +261,13 @@ double threshold_of(const std::string& text, std::size_t width) {
 
 wide_result train_wide(const wide_settings& s, const skim::firing_points& x,
                        std::span<const float> targets,
-                       const std::function<void(std::size_t, std::size_t)>& progress) {
+                       const std::function<void(std::size_t, std::size_t)>& progress,
+                       const wide_test& test) {
   const flush_denormals flushing;
   const double threshold = threshold_of(s.threshold, s.width);
   const auto with = [&]<class Detector>(std::type_identity<Detector>) {
     try {
-      return run<Detector>(s, x, targets, threshold).train(progress);
+      return run<Detector>(s, x, targets, threshold).train(progress, test);
     } catch (const skim::invalid_input& e) {  // a move that is no finite number
       throw argument_error(std::string("--learning-rate: wanted a lower one: ") + e.what());
     }

@@ -14,9 +14,11 @@
 
 #include "skim/core/aligned.hpp"
 #include "skim/core/config.hpp"
+#include "skim/core/executor.hpp"
 #include "skim/core/mix.hpp"
 #include "skim/core/random.hpp"
 #include "skim/firing/detector.hpp"
+#include "skim/firing/fused_scan.hpp"
 #include "skim/firing/movement.hpp"
 #include "skim/firing/points.hpp"
 #include "skim/linalg/dot.hpp"
@@ -57,7 +59,7 @@ struct wide_network_params {
 ///
 /// Memory:  4 bytes a weight (dim rounded up to 16), 8 or 12 with momentum or adam.
 /// Cost:    a plain step O(pairs that fire * dim); momentum and adam touch every neuron that ever fired.
-/// Threads: none.
+/// Threads: an executor may share a step out; one caller at a time.
 class wide_network {
  public:
   wide_network(const skim::firing_points& x, const wide_network_params& params, float threshold,
@@ -68,9 +70,7 @@ class wide_network {
         stride_((x.dim() + 15) / 16 * 16),
         weights_(params.width * stride_),
         thresholds_(params.width, threshold),
-        biases_(params.width, threshold),
-        row_(dim_),
-        before_(dim_) {
+        biases_(params.width, threshold) {
     for (std::size_t r = 0; r < params.width; ++r) {
       skim::random_engine g = skim::random_engine(s).child(r);
       for (float& w : row(r)) w = static_cast<float>(skim::normal(g));
@@ -88,9 +88,15 @@ class wide_network {
   [[nodiscard]] const firing_lists& fired() const noexcept { return fired_; }
   [[nodiscard]] std::span<const double> outputs() const noexcept { return outputs_; }
 
-  /// Outputs for a batch; fired() tells who fired. An empty batch means all points.
+  /// Outputs for a batch; fired() tells who fired. An empty batch means all points. The same with every
+  /// executor, as is backward().
   template <class Detector>
   void forward(Detector& detector, std::span<const skim::id_t> batch) {
+    skim::serial_executor serial;
+    forward(detector, batch, serial);
+  }
+  template <class Detector, class Executor>
+  void forward(Detector& detector, std::span<const skim::id_t> batch, Executor& executor) {
     fired_.clear();
     outputs_.assign(batch.empty() ? x_->size() : batch.size(), 0);
     // Products of two floats are exact in double: no compiler's choice of FMAs shows in the sums, which
@@ -101,15 +107,19 @@ class wide_network {
     };
     if constexpr (skim::neuron_order_detector<Detector>) {
       if (batch.empty()) {
-        detector.for_each_neuron(neurons(), [&](std::size_t r, std::span<const skim::id_t> points,
-                                                std::span<const float> values) {
+        const auto sink = [&](std::size_t r, std::span<const skim::id_t> points,
+                              std::span<const float> values) {
           const float a = sign(r) * unit, t = thresholds_[r];
           for (std::size_t j = 0; j < points.size(); ++j)
             outputs_[points[j]] += part(a, values[j] - t);
           fired_.neurons.push_back(static_cast<skim::id_t>(r));
           fired_.positions.insert(fired_.positions.end(), points.begin(), points.end());
           fired_.offsets.push_back(fired_.positions.size());
-        });
+        };
+        if constexpr (requires { detector.for_each_neuron(neurons(), sink, executor); })
+          detector.for_each_neuron(neurons(), sink, executor);
+        else
+          detector.for_each_neuron(neurons(), sink);
         return;
       }
     }
@@ -118,16 +128,20 @@ class wide_network {
         for (std::size_t i = 0; i < x_->size(); ++i) all_.push_back(static_cast<skim::id_t>(i));
       by_point_.clear();
       ends_.clear();
-      detector.for_each_point(
-          neurons(), batch.empty() ? std::span<const skim::id_t>(all_) : batch,
-          [&](std::size_t b, std::span<const skim::id_t> ids, std::span<const float> values) {
-            double sum = 0;
-            for (std::size_t j = 0; j < ids.size(); ++j)
-              sum += part(sign(ids[j]) * unit, values[j] - thresholds_[ids[j]]);
-            outputs_[b] = sum;
-            by_point_.insert(by_point_.end(), ids.begin(), ids.end());
-            ends_.push_back(by_point_.size());
-          });
+      const auto sink = [&](std::size_t b, std::span<const skim::id_t> ids,
+                            std::span<const float> values) {
+        double sum = 0;
+        for (std::size_t j = 0; j < ids.size(); ++j)
+          sum += part(sign(ids[j]) * unit, values[j] - thresholds_[ids[j]]);
+        outputs_[b] = sum;
+        by_point_.insert(by_point_.end(), ids.begin(), ids.end());
+        ends_.push_back(by_point_.size());
+      };
+      const auto points = batch.empty() ? std::span<const skim::id_t>(all_) : batch;
+      if constexpr (requires { detector.for_each_point(neurons(), points, sink, executor); })
+        detector.for_each_point(neurons(), points, sink, executor);
+      else
+        detector.for_each_point(neurons(), points, sink);
       transpose();
     }
   }
@@ -137,11 +151,54 @@ class wide_network {
   template <class Detector>
   void backward(Detector& detector, std::span<const skim::id_t> batch,
                 std::span<const float> residuals, double rate) {
+    skim::serial_executor serial;
+    backward(detector, batch, residuals, rate, serial);
+  }
+  template <class Detector, class Executor>
+  void backward(Detector& detector, std::span<const skim::id_t> batch,
+                std::span<const float> residuals, double rate, Executor& executor) {
     if (params_.weight_decay > 0) decay(detector, rate);
     if (params_.rule == wide_rule::plain)
-      step_plain(detector, batch, residuals, rate);
+      step_plain(detector, batch, residuals, rate, executor);
     else
-      step_dense(detector, batch, residuals, rate);
+      step_dense(detector, batch, residuals, rate, executor);
+  }
+
+  /// Outputs for points that the detector does not know, by looking at every pair.
+  template <class Executor>
+  [[nodiscard]] std::vector<double> outputs_for(const skim::firing_points& unseen,
+                                                Executor& executor) const {
+    std::vector<double> outputs(unseen.size());
+    const float unit = static_cast<float>(factor_ / std::sqrt(static_cast<double>(width())));
+    skim::fused_scan scan(unseen, neurons());
+    scan.for_each_neuron(
+        neurons(),
+        [&](std::size_t r, std::span<const skim::id_t> points, std::span<const float> values) {
+          const float a = sign(r) * unit, t = thresholds_[r];
+          for (std::size_t j = 0; j < points.size(); ++j)
+            outputs[points[j]] += static_cast<double>(a) * static_cast<double>(values[j] - t);
+        },
+        executor);
+    return outputs;
+  }
+
+  /// Remembers weights and fired(), for a step that may have to be taken back. Thresholds must not learn.
+  void keep() {
+    kept_weights_ = weights_;
+    kept_fired_ = fired_;
+  }
+  /// Takes back all steps since keep().
+  template <class Detector>
+  void put_back(Detector& detector) {
+    for (std::size_t r = 0; r < width(); ++r) {
+      const std::span<const float> kept = std::span(kept_weights_).subspan(r * stride_, dim_);
+      const std::span<float> now = row(r);
+      if (std::equal(kept.begin(), kept.end(), now.begin())) continue;
+      const skim::movement by{skim::distance_moved(now, kept), 0};
+      std::copy(kept.begin(), kept.end(), now.begin());
+      detector.moved(neurons(), static_cast<skim::id_t>(r), by);
+    }
+    fired_ = kept_fired_;
   }
 
   [[nodiscard]] std::size_t bytes() const noexcept {
@@ -180,87 +237,119 @@ class wide_network {
         fired_.positions[counts_[by_point_[j]]++] = static_cast<skim::id_t>(b);
   }
 
+  // What one part of a step works with.
+  struct lane {
+    std::vector<skim::id_t> ids;
+    std::vector<float> factors, row, before;
+    std::vector<std::pair<skim::id_t, skim::movement>> moves;
+  };
+
+  // body(lane, first, last) over parts of [0, n); then the detector hears of all moves, in order.
+  template <class Detector, class Executor, class Body>
+  void in_parts(Detector& detector, std::size_t n, Executor& executor, Body&& body) {
+    const std::size_t parts =
+        executor.workers() <= 1 ? 1 : std::clamp<std::size_t>(n / 64, 1, 4 * executor.workers());
+    if (lanes_.size() < parts) lanes_.resize(parts);
+    executor.parallel_for(parts, 1, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t p = begin; p < end; ++p) {
+        lanes_[p].row.resize(dim_);
+        lanes_[p].before.resize(dim_);
+        lanes_[p].moves.clear();
+        body(lanes_[p], n * p / parts, n * (p + 1) / parts);
+      }
+    });
+    for (std::size_t p = 0; p < parts; ++p)
+      for (const auto& [r, by] : lanes_[p].moves) detector.moved(neurons(), r, by);
+  }
+
   // The points of fired neuron k and their slopes, times `rate`.
-  void gather(std::size_t k, std::span<const skim::id_t> batch, std::span<const float> residuals,
-              float rate) {
+  void gather(lane& l, std::size_t k, std::span<const skim::id_t> batch,
+              std::span<const float> residuals, float rate) const {
     const auto positions = fired_.list(k);
-    ids_.resize(positions.size());
-    factors_.resize(positions.size());
+    l.ids.resize(positions.size());
+    l.factors.resize(positions.size());
     const float a = rate * sign(fired_.neurons[k]);
     for (std::size_t j = 0; j < positions.size(); ++j) {
-      ids_[j] = batch.empty() ? positions[j] : batch[positions[j]];
-      factors_[j] = a * residuals[positions[j]];
+      l.ids[j] = batch.empty() ? positions[j] : batch[positions[j]];
+      l.factors[j] = a * residuals[positions[j]];
     }
   }
 
-  template <class Detector>
+  template <class Detector, class Executor>
   void step_plain(Detector& detector, std::span<const skim::id_t> batch,
-                  std::span<const float> residuals, double rate) {
+                  std::span<const float> residuals, double rate, Executor& executor) {
     const double unit = rate / std::sqrt(static_cast<double>(width()));
-    for (std::size_t k = 0; k < fired_.neurons.size(); ++k) {
-      const skim::id_t r = fired_.neurons[k];
-      if (k + 4 < fired_.neurons.size()) {
-        const float* const next = row(fired_.neurons[k + 4]).data();
-        for (std::size_t c = 0; c < std::min<std::size_t>(dim_, 256); c += 16)
-          SKIM_PREFETCH(next + c);
+    const std::size_t n = fired_.neurons.size();
+    in_parts(detector, n, executor, [&](lane& l, std::size_t first, std::size_t last) {
+      for (std::size_t k = first; k < last; ++k) {
+        const skim::id_t r = fired_.neurons[k];
+        if (k + 4 < n) {
+          const float* const next = row(fired_.neurons[k + 4]).data();
+          for (std::size_t c = 0; c < std::min<std::size_t>(dim_, 256); c += 16)
+            SKIM_PREFETCH(next + c);
+        }
+        gather(l, k, batch, residuals, static_cast<float>(-unit / factor_));
+        skim::movement by{skim::add_points(row(r), l.factors, l.ids, *x_), 0};
+        if (params_.train_thresholds) {
+          double slope = 0;
+          for (const float f : l.factors) slope -= static_cast<double>(f);
+          by.lowered = set_bias(r, biases_[r] + slope * factor_);
+        }
+        l.moves.emplace_back(r, by);
       }
-      gather(k, batch, residuals, static_cast<float>(-unit / factor_));
-      skim::movement by{skim::add_points(row(r), factors_, ids_, *x_), 0};
-      if (params_.train_thresholds) {
-        double slope = 0;
-        for (const float f : factors_) slope -= static_cast<double>(f);
-        by.lowered = set_bias(r, biases_[r] + slope * factor_);
-      }
-      detector.moved(neurons(), r, by);
-    }
+    });
   }
 
-  template <class Detector>
+  template <class Detector, class Executor>
   void step_dense(Detector& detector, std::span<const skim::id_t> batch,
-                  std::span<const float> residuals, double rate) {
+                  std::span<const float> residuals, double rate, Executor& executor) {
     ++steps_;
     const double unit = 1 / std::sqrt(static_cast<double>(width()));
     const auto t = static_cast<double>(steps_);
     const adam_step adam{.rate = static_cast<float>(rate * std::sqrt(1 - std::pow(0.999, t)) /
                                                     (1 - std::pow(0.9, t))),
                          .epsilon = static_cast<float>(1e-8 * std::sqrt(1 - std::pow(0.999, t)))};
-    std::size_t k = 0;
-    for (std::size_t r = 0; r < width(); ++r) {
-      const bool fires = k < fired_.neurons.size() && fired_.neurons[k] == r;
-      if (!fires && touched_[r] == 0) continue;
-      touched_[r] = 1;
-      std::fill(row_.begin(), row_.end(), 0.0f);
-      float slope = 0;
-      if (fires) {
-        gather(k++, batch, residuals, static_cast<float>(unit));
-        skim::add_points(row_, factors_, ids_, *x_);
-        for (const float f : factors_) slope -= f;
-      }
-      const auto weights = row(r);
-      std::copy(weights.begin(), weights.end(), before_.begin());
-      float* const mean = first_.data() + r * (dim_ + 1);
-      const float shrink = static_cast<float>(1 / factor_);
-      float change;  // of the threshold
-      if (params_.rule == wide_rule::adam) {
-        float* const square = second_.data() + r * (dim_ + 1);
-        for (std::size_t c = 0; c < dim_; ++c)
-          weights[c] -= shrink * adam.of(row_[c], mean[c], square[c]);
-        change = adam.of(slope, mean[dim_], square[dim_]);
-      } else {
-        const auto keep = static_cast<float>(params_.momentum);
-        const auto step = static_cast<float>(rate);
-        for (std::size_t c = 0; c < dim_; ++c) {
-          mean[c] = keep * mean[c] + row_[c];
-          weights[c] -= shrink * step * mean[c];
+    in_parts(detector, width(), executor, [&](lane& l, std::size_t first, std::size_t last) {
+      auto k = static_cast<std::size_t>(
+          std::lower_bound(fired_.neurons.begin(), fired_.neurons.end(), first) -
+          fired_.neurons.begin());
+      for (std::size_t r = first; r < last; ++r) {
+        const bool fires = k < fired_.neurons.size() && fired_.neurons[k] == r;
+        if (!fires && touched_[r] == 0) continue;
+        touched_[r] = 1;
+        std::fill(l.row.begin(), l.row.end(), 0.0f);
+        float slope = 0;
+        if (fires) {
+          gather(l, k++, batch, residuals, static_cast<float>(unit));
+          skim::add_points(l.row, l.factors, l.ids, *x_);
+          for (const float f : l.factors) slope -= f;
         }
-        mean[dim_] = keep * mean[dim_] + slope;
-        change = step * mean[dim_];
+        const auto weights = row(r);
+        std::copy(weights.begin(), weights.end(), l.before.begin());
+        float* const mean = first_.data() + r * (dim_ + 1);
+        const float shrink = static_cast<float>(1 / factor_);
+        float change;  // of the threshold
+        if (params_.rule == wide_rule::adam) {
+          float* const square = second_.data() + r * (dim_ + 1);
+          for (std::size_t c = 0; c < dim_; ++c)
+            weights[c] -= shrink * adam.of(l.row[c], mean[c], square[c]);
+          change = adam.of(slope, mean[dim_], square[dim_]);
+        } else {
+          const auto keep = static_cast<float>(params_.momentum);
+          const auto step = static_cast<float>(rate);
+          for (std::size_t c = 0; c < dim_; ++c) {
+            mean[c] = keep * mean[c] + l.row[c];
+            weights[c] -= shrink * step * mean[c];
+          }
+          mean[dim_] = keep * mean[dim_] + slope;
+          change = step * mean[dim_];
+        }
+        skim::movement by{skim::distance_moved(l.before, weights), 0};
+        if (params_.train_thresholds)
+          by.lowered = set_bias(r, biases_[r] - static_cast<double>(change));
+        l.moves.emplace_back(static_cast<skim::id_t>(r), by);
       }
-      skim::movement by{skim::distance_moved(before_, weights), 0};
-      if (params_.train_thresholds)
-        by.lowered = set_bias(r, biases_[r] - static_cast<double>(change));
-      detector.moved(neurons(), static_cast<skim::id_t>(r), by);
-    }
+    });
   }
 
   struct adam_step {
@@ -286,14 +375,15 @@ class wide_network {
     // Long before the weights' size shows in their last bits.
     const bool fold = factor_ < 1.0 / 64;
     const auto all = static_cast<float>(factor_);
+    std::vector<float> before(fold ? dim_ : 0);
     if (fold) factor_ = 1;
     for (std::size_t r = 0; r < width(); ++r) {
       skim::movement by;
       if (fold) {
         const auto weights = row(r);
-        std::copy(weights.begin(), weights.end(), before_.begin());
+        std::copy(weights.begin(), weights.end(), before.begin());
         for (float& w : weights) w *= all;
-        by.distance = skim::distance_moved(before_, weights);
+        by.distance = skim::distance_moved(before, weights);
       }
       by.lowered = set_bias(r, biases_[r]);
       if (by.distance > 0 || by.lowered > 0)
@@ -312,12 +402,13 @@ class wide_network {
   std::vector<float> first_, second_;  // averages of the slopes and their squares; thresholds last
   std::vector<std::uint8_t> touched_;
 
-  firing_lists fired_;
+  firing_lists fired_, kept_fired_;
+  skim::aligned_vector<float> kept_weights_;
   std::vector<double> outputs_;
-  std::vector<skim::id_t> all_, by_point_, ids_;
+  std::vector<skim::id_t> all_, by_point_;
   std::vector<std::size_t> ends_;
   std::vector<std::uint32_t> counts_;
-  std::vector<float> factors_, row_, before_;
+  std::vector<lane> lanes_;
 };
 
 /// Adds the firing pairs of one step to a hash that depends on the set of them only, so that runs with

@@ -76,6 +76,71 @@ TEST_CASE("a Gauss-Newton run reaches a small loss in a few steps and stops ther
   CHECK(r.iterations.back().loss <= 1e-6);
 }
 
+TEST_CASE("wide runs are the same with any number of threads", "[law]") {
+  const char* optimizer = GENERATE("gd", "sgd", "adam", "gauss-newton");
+  const char* detector = GENERATE("dense", "deadline", "max-tree");
+  INFO(optimizer << " " << detector);
+  wide_settings s = small_settings(120, 17, 700);
+  s.optimizer = optimizer;
+  s.detector = detector;
+  s.batch = s.optimizer == "sgd" ? 20 : 0;
+  s.train_thresholds = s.optimizer == "adam";
+  s.iterations = s.optimizer == "gauss-newton" ? 4 : 25;
+  const wide_result one = run_with(s);
+  s.threads = 3;
+  const wide_result three = run_with(s);
+  CHECK(three.firing_hash == one.firing_hash);
+  REQUIRE(three.iterations.size() == one.iterations.size());
+  for (std::size_t t = 0; t < one.iterations.size(); ++t)
+    CHECK(three.iterations[t].loss == one.iterations[t].loss);
+  CHECK(three.statistics.examined == one.statistics.examined);
+}
+
+TEST_CASE("Gauss-Newton steps that raise the loss are taken back and damped", "[unit]") {
+  // Points in pairs that are nearly alike with opposite targets: undamped steps go far and wide.
+  constexpr std::size_t n = 80, d = 6;
+  labelled_blobs data(n, d, skim::seed{4});
+  for (std::size_t i = 1; i < n; i += 2) {
+    for (std::size_t k = 0; k < d; ++k)
+      data.points[i * d + k] = data.points[(i - 1) * d + k] + (k == i % d ? 1e-3f : 0.0f);
+    data.targets[i] = -data.targets[i - 1];
+  }
+  const skim::firing_points x(data.view());
+  wide_settings s = small_settings(n, d, 500);
+  s.optimizer = "gauss-newton";
+  s.iterations = 30;
+  const wide_result r = train_wide(s, x, data.targets, [](std::size_t, std::size_t) {});
+  CHECK(r.taken_back > 0);
+  for (std::size_t t = 1; t < r.iterations.size(); ++t)
+    CHECK(r.iterations[t].loss <= r.iterations[t - 1].loss);
+  CHECK(r.iterations.back().loss < r.iterations.front().loss);
+  s.detector = "dense";
+  CHECK(train_wide(s, x, data.targets, [](std::size_t, std::size_t) {}).firing_hash ==
+        r.firing_hash);
+}
+
+TEST_CASE("a trained network is tried on rows it has not seen", "[unit]") {
+  const labelled_blobs data(400, 16, skim::seed{3});
+  const skim::matrix_view<const float> all = data.view();
+  const skim::firing_points x(all.rows(0, 200)), unseen(all.rows(200, 200));
+  const std::span<const float> targets(data.targets);
+  wide_settings s = small_settings(200, 16, 2000);
+  s.optimizer = "gauss-newton";
+  s.iterations = 4;
+  const auto none = [](std::size_t, std::size_t) {};
+  const wide_result r =
+      train_wide(s, x, targets.first(200), none, {&unseen, targets.subspan(200), true});
+  REQUIRE(r.test_loss);
+  REQUIRE(r.test_accuracy);
+  CHECK(*r.test_accuracy > 0.9);
+  CHECK(*r.test_loss < 0.3);
+  // On its own training rows it does as training says.
+  const wide_result own =
+      train_wide(s, x, targets.first(200), none, {&x, targets.first(200), false});
+  CHECK_FALSE(own.test_accuracy);
+  CHECK(*own.test_loss * 200 <= own.iterations.back().loss * 1.01 + 1e-9);
+}
+
 TEST_CASE("too large a rate is told", "[unit]") {
   wide_settings s = small_settings(50, 8, 200);
   s.learning_rate = 1e30;

@@ -51,6 +51,7 @@ std::vector<std::byte> saved(const F& family) {
 ///   family                                the type under test
 ///   static family make(dim, hashes, seed)  a family of these sizes
 ///   static points sample(n, dim, seed)     inputs whose codes differ, if standard normal ones do not do
+///   static constexpr bool dependent       if hashes of one family depend on each other
 template <class Model>
 points sample_of(std::size_t n, std::size_t d, skim::seed s) {
   if constexpr (requires { Model::sample(n, d, s); }) {
@@ -60,10 +61,20 @@ points sample_of(std::size_t n, std::size_t d, skim::seed s) {
   }
 }
 
-/// Checks kernel(x, y) against the collisions of `seeds` drawn families of 256 hashes.
+/// Checks kernel(x, y) against the collisions of `seeds` drawn families of 256 hashes; where the hashes of
+/// one family depend on each other (Model::dependent), of one hash of each of many smaller ones.
 template <class Model>
 void check_kernel(std::span<const float> x, std::span<const float> y, std::size_t seeds = 40) {
   constexpr std::size_t hashes = 256;
+  if constexpr (requires { Model::dependent; }) {
+    const std::size_t trials = seeds * 100;
+    std::uint64_t hits = 0;
+    for (std::size_t s = 0; s < trials; ++s) {
+      const auto family = Model::make(x.size(), 20, skim::seed{1000 + s});
+      hits += codes_of(family, x)[s % 20] == codes_of(family, y)[s % 20];
+    }
+    return check_proportion(hits, trials, Model::make(x.size(), 20, skim::seed{1}).kernel(x, y));
+  }
   std::uint64_t hits = 0, trials = 0;
   double p = 0;
   for (std::size_t s = 0; s < seeds; ++s) {

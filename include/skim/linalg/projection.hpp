@@ -123,6 +123,26 @@ struct threshold_epilogue {
   }
 };
 
+/// Epilogue of project(): adds an offset to each output, and writes the greatest integer that is not above
+/// it, row-major. Sums beyond +-2^30 count as that; one that is not a number, as -2^30.
+struct floor_epilogue {
+  std::int32_t* out;
+  std::size_t stride;  ///< integers from one row to the next, at least the outputs filled up to 16
+  const float* offsets;  ///< one per output, filled up to a multiple of 16
+
+  template <class Arch>
+  SKIM_ALWAYS_INLINE void operator()(std::size_t row, std::size_t panel,
+                                     const panel_result<Arch>& r) const noexcept {
+    using pack = simd::floats<Arch>;
+    const pack bound = pack::broadcast(0x1p30f), other = pack::broadcast(-0x1p30f);
+    for (std::size_t v = 0; v < r.size(); ++v) {
+      const std::size_t first = panel * panel_width + v * pack::size;
+      const pack sum = simd::max(r[v] + pack::load(offsets + first), other);
+      simd::store_floors(simd::min(sum, bound), out + row * stride + first);
+    }
+  }
+};
+
 /// Epilogue of project(): writes the results out, row-major.
 struct store_epilogue {
   float* out;

@@ -195,6 +195,26 @@ template <class Arch>
     return {xsimd::max(a.v, b.v)};
 }
 
+/// The lesser of a and b in each lane; b where one is a NaN.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> min(floats<Arch> a, floats<Arch> b) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>)
+    return floats<Arch>::map(a, b, [](float s, float t) { return s < t ? s : t; });
+  else
+    return {xsimd::min(a.v, b.v)};
+}
+
+/// Writes the greatest integers that are not above the lanes. Pre: the lanes are within +-2^30.
+template <class Arch>
+SKIM_ALWAYS_INLINE void store_floors(floats<Arch> a, std::int32_t* to) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>) {
+    for (std::size_t i = 0; i < floats<Arch>::size; ++i)
+      to[i] = static_cast<std::int32_t>(std::floor(a.v[i]));
+  } else {
+    xsimd::to_int(xsimd::floor(a.v)).store_unaligned(to);
+  }
+}
+
 /// Square root of each lane.
 template <class Arch>
 [[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> sqrt(floats<Arch> a) noexcept {
@@ -223,6 +243,21 @@ template <class Arch>
     return out;
   } else {
     return {xsimd::select(x.v > typename floats<Arch>::batch(0.0f), a.v, b.v)};
+  }
+}
+
+/// x where a > b, else y.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> where_greater(floats<Arch> a, floats<Arch> b,
+                                                            floats<Arch> x,
+                                                            floats<Arch> y) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>) {
+    floats<Arch> out;
+    for (std::size_t i = 0; i < floats<Arch>::size; ++i)
+      out.v[i] = a.v[i] > b.v[i] ? x.v[i] : y.v[i];
+    return out;
+  } else {
+    return {xsimd::select(a.v > b.v, x.v, y.v)};
   }
 }
 

@@ -45,7 +45,7 @@ struct lazy_optimizer_params {
 /// rate_s r^(s - t0), r = beta1 / sqrt(beta2) and rate_s with the corrections for the moments' start.
 /// That sum is the same for all rows last touched at t0, so it is kept for each of the last few
 /// hundred steps, and catch_up() applies it in one go. Rows that were not touched for longer are
-/// at rest: the first moment is below 1e-9 of what it was, and taken for zero.
+/// at rest: the first moment is below 1e-7 of what it was, and taken for zero.
 ///
 ///   optimizer.catch_up(id, row, bias);      // before a row of the step is read
 ///   optimizer.begin_step(rate);
@@ -54,12 +54,12 @@ struct lazy_optimizer_params {
 ///
 /// Shape:   rows of `dim` floats and a bias each; where rows have none, `bias` is any variable of the
 ///          caller and `biases` empty.
-/// Memory:  8 bytes a weight (4 for momentum), 12 a row, some 10 KB.
-/// Cost:    catch_up and update: one pass over a row and its moments, a square root and a division
-///          an element. begin and end: the window of steps kept, 200 for Adam's defaults; every so
+/// Memory:  8 bytes a weight (4 for momentum), 16 a row, some 10 KB.
+/// Cost:    catch_up: reads a row and its moments and writes the row, nothing of a row at rest; update:
+///          one pass over all; a square root and a division an element each. begin and end: the window of steps kept, 200 for Adam's defaults; every so
 ///          many steps a look at the time stamps of all rows.
 /// Error:   skipped_steps::exact equals the dense optimiser up to rounding and two approximations:
-///          first moments below 1e-9 of their value are dropped, and epsilon counts as constant while
+///          first moments below 1e-7 of their value are dropped, and epsilon counts as constant while
 ///          v decays; this matters only where sqrt(v) is not large beside epsilon.
 /// Threads: catch_up and update for different rows at once; the others alone.
 /// Ref:     Kingma and Ba 2015, ICLR (Adam); Polyak 1964 (heavy ball). The closed form of the skipped
@@ -73,10 +73,9 @@ class lazy_optimizer {
 
   /// Fetches a row's moments from memory; a hint.
   void prefetch(id_t id) const noexcept {
-    for (std::size_t i = 0; i < stride_; i += cache_line / sizeof(float)) {
-      SKIM_PREFETCH(first_.data() + id * stride_ + i);
-      if (!second_.empty()) SKIM_PREFETCH(second_.data() + id * stride_ + i);
-    }
+    const float* row = moments_.data() + id * row_floats();
+    for (std::size_t i = 0; i < row_floats(); i += cache_line / sizeof(float))
+      SKIM_PREFETCH(row + i);
   }
   /// Brings a row to where the last step left it.
   void catch_up(id_t id, std::span<float> row, float& bias) noexcept;
@@ -105,23 +104,26 @@ class lazy_optimizer {
 
  private:
   struct row_state {
-    std::uint32_t last = 0;       // step that last touched the row, 0: none
+    std::uint32_t last = 0;    // step that last touched the row, whose moments these are; 0: none
+    std::uint32_t caught = 0;  // step up to which the row has drifted; 0: it drifts no more
     float first = 0, second = 0;  // moments of its bias
   };
 
   [[nodiscard]] static const char* problem(const params& p) noexcept;
   void prepare();
-  void drift(id_t id, std::span<float> row, float& bias, float by, float keep_first,
-             float keep_second) noexcept;
   [[nodiscard]] bool is_adam() const noexcept { return params_.rule == update_rule::adam; }
-  [[nodiscard]] float* first(id_t id) noexcept { return first_.data() + id * stride_; }
-  [[nodiscard]] float* second(id_t id) noexcept { return second_.data() + id * stride_; }
+  // A row's first moments and, for Adam, its second ones behind them.
+  [[nodiscard]] float* first(id_t id) noexcept { return moments_.data() + id * row_floats(); }
+  [[nodiscard]] float* second(id_t id) noexcept { return first(id) + stride_; }
+  [[nodiscard]] std::size_t row_floats() const noexcept {
+    return is_adam() ? 2 * stride_ : stride_;
+  }
 
   params params_;
   std::size_t dim_ = 0, stride_ = 0;  // stride: dim filled up to a cache line
   std::uint32_t step_ = 0;
   std::vector<row_state> states_;
-  aligned_vector<float> first_, second_;
+  aligned_vector<float> moments_;
   std::vector<double> drift_;  // by step of the last touch, modulo its size
 
   // What the parameters imply, and the step's own numbers.

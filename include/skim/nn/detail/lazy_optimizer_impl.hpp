@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "skim/core/error.hpp"
+#include "skim/linalg/dot.hpp"
 #include "skim/linalg/simd.hpp"
 #include "skim/nn/lazy_optimizer.hpp"
 
@@ -49,21 +50,22 @@ SKIM_ALWAYS_INLINE void put_some(simd::floats<Arch> x, float* to, std::size_t co
   }
 }
 
+// What the moments keep and take in, and how the row moves by them.
 struct adam_step {
-  float beta1, beta2, rate, epsilon;
+  float keep1, take1, keep2, take2, rate, epsilon;
 };
 
 template <class Arch = simd::default_arch>
 inline void adam_row(float* SKIM_RESTRICT w, float* SKIM_RESTRICT m, float* SKIM_RESTRICT v,
                      const float* SKIM_RESTRICT g, std::size_t n, adam_step s) noexcept {
   using pack = simd::floats<Arch>;
-  const pack b1 = pack::broadcast(s.beta1), a1 = pack::broadcast(1 - s.beta1);
-  const pack b2 = pack::broadcast(s.beta2), a2 = pack::broadcast(1 - s.beta2);
+  const pack k1 = pack::broadcast(s.keep1), t1 = pack::broadcast(s.take1);
+  const pack k2 = pack::broadcast(s.keep2), t2 = pack::broadcast(s.take2);
   const pack rate = pack::broadcast(s.rate), epsilon = pack::broadcast(s.epsilon);
   over_packs<pack>(n, [&](std::size_t i, std::size_t count) SKIM_INLINE_LAMBDA {
     const pack gradient = load_some<Arch>(g + i, count);
-    const pack mean = simd::fma(b1, load_some<Arch>(m + i, count), a1 * gradient);
-    const pack square = simd::fma(b2, load_some<Arch>(v + i, count), a2 * (gradient * gradient));
+    const pack mean = simd::fma(k1, load_some<Arch>(m + i, count), t1 * gradient);
+    const pack square = simd::fma(k2, load_some<Arch>(v + i, count), t2 * (gradient * gradient));
     put_some(mean, m + i, count);
     put_some(square, v + i, count);
     put_some(load_some<Arch>(w + i, count) - rate * mean / (simd::sqrt(square) + epsilon), w + i,
@@ -72,17 +74,14 @@ inline void adam_row(float* SKIM_RESTRICT w, float* SKIM_RESTRICT m, float* SKIM
 }
 
 template <class Arch = simd::default_arch>
-inline void adam_drift(float* SKIM_RESTRICT w, float* SKIM_RESTRICT m, float* SKIM_RESTRICT v,
-                       std::size_t n, float drift, float epsilon, float keep_first,
-                       float keep_second) noexcept {
+inline void adam_drift(float* SKIM_RESTRICT w, const float* SKIM_RESTRICT m,
+                       const float* SKIM_RESTRICT v, std::size_t n, float by,
+                       float epsilon) noexcept {
   using pack = simd::floats<Arch>;
-  const pack by = pack::broadcast(drift), e = pack::broadcast(epsilon);
-  const pack k1 = pack::broadcast(keep_first), k2 = pack::broadcast(keep_second);
+  const pack f = pack::broadcast(by), e = pack::broadcast(epsilon);
   over_packs<pack>(n, [&](std::size_t i, std::size_t count) SKIM_INLINE_LAMBDA {
     const pack mean = load_some<Arch>(m + i, count), square = load_some<Arch>(v + i, count);
-    put_some(load_some<Arch>(w + i, count) - by * mean / (simd::sqrt(square) + e), w + i, count);
-    put_some(k1 * mean, m + i, count);
-    put_some(k2 * square, v + i, count);
+    put_some(load_some<Arch>(w + i, count) - f * mean / (simd::sqrt(square) + e), w + i, count);
   });
 }
 
@@ -96,18 +95,6 @@ inline void momentum_row(float* SKIM_RESTRICT w, float* SKIM_RESTRICT m,
     const pack mean = simd::fma(k, load_some<Arch>(m + i, count), load_some<Arch>(g + i, count));
     put_some(mean, m + i, count);
     put_some(simd::fma(down, mean, load_some<Arch>(w + i, count)), w + i, count);
-  });
-}
-
-template <class Arch = simd::default_arch>
-inline void momentum_drift(float* SKIM_RESTRICT w, float* SKIM_RESTRICT m, std::size_t n,
-                           float drift, float keep) noexcept {
-  using pack = simd::floats<Arch>;
-  const pack k = pack::broadcast(keep), down = pack::broadcast(-drift);
-  over_packs<pack>(n, [&](std::size_t i, std::size_t count) SKIM_INLINE_LAMBDA {
-    const pack mean = load_some<Arch>(m + i, count);
-    put_some(simd::fma(down, mean, load_some<Arch>(w + i, count)), w + i, count);
-    put_some(k * mean, m + i, count);
   });
 }
 
@@ -132,8 +119,7 @@ inline lazy_optimizer::lazy_optimizer(params p, std::size_t rows, std::size_t di
                detail::concat("lazy_optimizer: got betas ", p.beta1, " and ", p.beta2, ", epsilon ",
                               p.epsilon, ", momentum ", p.momentum, ", ", wrong));
   states_.resize(rows);
-  first_.resize(rows * stride_);
-  if (is_adam()) second_.resize(rows * stride_);
+  moments_.resize(rows * row_floats());
   prepare();
   drift_.resize(2 * window_ + 2);
 }
@@ -141,7 +127,7 @@ inline lazy_optimizer::lazy_optimizer(params p, std::size_t rows, std::size_t di
 inline void lazy_optimizer::prepare() {
   const double decay = is_adam() ? params_.beta1 : params_.momentum;
   const double ratio = is_adam() ? params_.beta1 / std::sqrt(params_.beta2) : params_.momentum;
-  constexpr double spent = 1e-9;
+  constexpr double spent = 1e-7;
   constexpr std::size_t longest = 1 << 16;  // momentum beyond 0.9997: rests a little early
   window_ = 1;
   if (ratio > 0)
@@ -159,35 +145,24 @@ inline void lazy_optimizer::prepare() {
   }
 }
 
+// The moments stay as of the last touch: how they decayed since is a factor that the next touch, or the
+// next drift, works in. Only the row is written.
 inline void lazy_optimizer::catch_up(id_t id, std::span<float> row, float& bias) noexcept {
   SKIM_EXPECTS(id < states_.size() && row.size() == dim_);
-  const std::uint32_t last = states_[id].last, gap = step_ - last;
-  if (gap == 0 || params_.skipped == skipped_steps::frozen) return;
-  states_[id].last = step_;
-  if (last == 0) return;  // no gradient yet
-  // A row that a sweep has put to rest has a first moment of zero: its drift is of no account.
-  if (gap < first_powers_.size()) {
-    drift(id, row, bias, static_cast<float>(drift_[last % drift_.size()]), first_powers_[gap],
-          second_powers_[gap]);
-  } else {
-    const double keep = std::pow(params_.beta2, static_cast<double>(gap));
-    drift(id, row, bias, 0.0f, 0.0f, static_cast<float>(keep));
-  }
-}
-
-inline void lazy_optimizer::drift(id_t id, std::span<float> row, float& bias, float by,
-                                  float keep_first, float keep_second) noexcept {
   row_state& state = states_[id];
+  if (state.caught == 0 || state.caught == step_ || params_.skipped == skipped_steps::frozen)
+    return;
+  SKIM_EXPECTS(step_ - state.last < ratio_powers_.size());  // older rows are at rest
+  const auto by = static_cast<float>(drift_[state.caught % drift_.size()] *
+                                     ratio_powers_[state.caught - state.last]);
+  state.caught = step_;
   if (is_adam()) {
-    detail::adam_drift(row.data(), first(id), second(id), dim_, by, epsilon_, keep_first,
-                       keep_second);
+    detail::adam_drift(row.data(), first(id), second(id), dim_, by, epsilon_);
     bias -= by * state.first / (std::sqrt(state.second) + epsilon_);
-    state.second *= keep_second;
   } else {
-    detail::momentum_drift(row.data(), first(id), dim_, by, keep_first);
+    axpy(-by, std::span<const float>(first(id), dim_), row);
     bias -= by * state.first;
   }
-  state.first *= keep_first;
 }
 
 inline void lazy_optimizer::begin_step(double rate) {
@@ -211,18 +186,28 @@ inline void lazy_optimizer::update(id_t id, std::span<float> row, std::span<cons
                                    float& bias, float bias_gradient) noexcept {
   SKIM_EXPECTS(id < states_.size() && row.size() == dim_ && gradient.size() == dim_);
   row_state& state = states_[id];
-  SKIM_EXPECTS(state.last == step_ ||
-               (params_.skipped == skipped_steps::frozen && state.last < step_));
-  state.last = step_ + 1;
+  SKIM_EXPECTS(state.last <= step_);
+  SKIM_EXPECTS(state.caught == 0 || state.caught == step_ ||
+               params_.skipped == skipped_steps::frozen);
+  float keep_first = 1, keep_second = 1;
+  if (params_.skipped == skipped_steps::exact) {
+    const std::size_t gap = step_ - state.last;
+    const bool near = gap < first_powers_.size();
+    keep_first = near ? first_powers_[gap] : 0.0f;
+    keep_second = near ? second_powers_[gap]
+                       : static_cast<float>(std::pow(params_.beta2, static_cast<double>(gap)));
+  }
+  state.last = state.caught = step_ + 1;
   if (is_adam()) {
     const auto b1 = static_cast<float>(params_.beta1), b2 = static_cast<float>(params_.beta2);
-    detail::adam_row(row.data(), first(id), second(id), gradient.data(), dim_,
-                     {b1, b2, rate_, epsilon_});
-    state.first = b1 * state.first + (1 - b1) * bias_gradient;
-    state.second = b2 * state.second + (1 - b2) * bias_gradient * bias_gradient;
+    const detail::adam_step step{b1 * keep_first, 1 - b1, b2 * keep_second,
+                                 1 - b2,          rate_,  epsilon_};
+    detail::adam_row(row.data(), first(id), second(id), gradient.data(), dim_, step);
+    state.first = step.keep1 * state.first + step.take1 * bias_gradient;
+    state.second = step.keep2 * state.second + step.take2 * bias_gradient * bias_gradient;
     bias -= rate_ * state.first / (std::sqrt(state.second) + epsilon_);
   } else {
-    const auto keep = static_cast<float>(params_.momentum);
+    const float keep = static_cast<float>(params_.momentum) * keep_first;
     detail::momentum_row(row.data(), first(id), gradient.data(), dim_, keep, rate_);
     state.first = keep * state.first + bias_gradient;
     bias -= rate_ * state.first;
@@ -240,12 +225,13 @@ inline void lazy_optimizer::end_step(matrix_view<float> rows, std::span<float> b
   drift_[step_ % size] = 0;
   if (step_ % window_ != 0) return;
   for (std::size_t i = 0; i < states_.size(); ++i) {
-    const std::uint32_t last = states_[i].last, gap = step_ - last;
-    if (last == 0 || gap <= window_ || gap > 2 * window_) continue;  // older ones are at rest
+    if (states_[i].caught == 0 || step_ - states_[i].last <= window_) continue;
     const auto id = static_cast<id_t>(i);
     float none = 0;
-    drift(id, rows.row(i), biases.empty() ? none : biases[i],
-          static_cast<float>(drift_[last % size]), 0.0f, 1.0f);
+    catch_up(id, rows.row(i), biases.empty() ? none : biases[i]);
+    std::fill_n(first(id), dim_, 0.0f);
+    states_[i].first = 0;
+    states_[i].caught = 0;
   }
 }
 
@@ -259,8 +245,7 @@ inline void lazy_optimizer::settle(matrix_view<float> rows, std::span<float> bia
 }
 
 inline std::size_t lazy_optimizer::bytes() const noexcept {
-  return sizeof(float) *
-             (first_.size() + second_.size() + first_powers_.size() + second_powers_.size()) +
+  return sizeof(float) * (moments_.size() + first_powers_.size() + second_powers_.size()) +
          sizeof(row_state) * states_.size() +
          sizeof(double) * (drift_.size() + ratio_powers_.size());
 }
@@ -277,12 +262,12 @@ inline void lazy_optimizer::save(writer& out) const {
   out.put(static_cast<std::uint64_t>(states_.size()));
   for (const row_state& s : states_) {
     out.put(s.last);
+    out.put(s.caught);
     out.put(s.first);
     out.put(s.second);
   }
   out.put(std::span<const double>(drift_));
-  out.put(std::span<const float>(first_));
-  out.put(std::span<const float>(second_));
+  out.put(std::span<const float>(moments_));
   out.end_frame();
 }
 
@@ -306,24 +291,31 @@ inline lazy_optimizer lazy_optimizer::load(reader& in) {
   lazy_optimizer loaded(p, static_cast<std::size_t>(rows), static_cast<std::size_t>(dim));
   for (row_state& s : loaded.states_) {
     s.last = in.get<std::uint32_t>();
+    s.caught = in.get<std::uint32_t>();
     s.first = in.get<float>();
     s.second = in.get<float>();
-    if (s.last > step || !std::isfinite(s.first) || !(s.second >= 0 && std::isfinite(s.second)))
-      in.fail("lazy_optimizer: a row of step ", s.last, " with moments ", s.first, " and ",
-              s.second, ", wanted a step of at most ", step, " and finite moments");
+    const bool waits = s.caught != 0;
+    if (s.last > step || s.caught > step || (waits && s.caught < s.last) ||
+        (waits && s.last == 0) ||
+        (waits && p.skipped == skipped_steps::exact &&
+         step - s.last >= loaded.ratio_powers_.size()) ||
+        !std::isfinite(s.first) || !(s.second >= 0 && std::isfinite(s.second)))
+      in.fail("lazy_optimizer: a row of the steps ", s.last, " and ", s.caught, " with moments ",
+              s.first, " and ", s.second, ", wanted steps of at most ", step,
+              " and finite moments");
   }
   const auto drift = in.get_vector<double>();
   for (const double d : drift)
     if (!std::isfinite(d)) in.fail("lazy_optimizer: a drift is no number");
   if (drift.size() != loaded.drift_.size())
     in.fail("lazy_optimizer: ", drift.size(), " drifts, wanted ", loaded.drift_.size());
-  in.get_into(std::span<float>(loaded.first_));
-  in.get_into(std::span<float>(loaded.second_));
-  for (const auto* values : {&loaded.first_, &loaded.second_})
-    for (const float x : *values)
-      if (!std::isfinite(x)) in.fail("lazy_optimizer: a moment is no number");
-  for (const float x : loaded.second_)
-    if (x < 0) in.fail("lazy_optimizer: a second moment is negative");
+  in.get_into(std::span<float>(loaded.moments_));
+  const std::size_t whole = loaded.row_floats(), half = loaded.stride_;
+  for (std::size_t i = 0; i < loaded.moments_.size(); ++i) {
+    const float x = loaded.moments_[i];
+    if (!std::isfinite(x) || (x < 0 && i % whole >= half))
+      in.fail("lazy_optimizer: a moment of ", x, ", wanted finite ones, squares of at least 0");
+  }
   loaded.step_ = step;
   loaded.epsilon_ = epsilon;
   std::copy(drift.begin(), drift.end(), loaded.drift_.begin());
