@@ -156,7 +156,8 @@ void candidates(benchmark::State& state) {
     gathering = std::min(gathering, fastest(
                                         [&] {
                                           each([&](auto row) {
-                                            index.candidates(row, ids, ws, {.probes = probes});
+                                            gathered +=
+                                                index.candidates(row, ids, ws, {.probes = probes});
                                             total += ids.size();
                                           });
                                         },
@@ -236,8 +237,8 @@ void tuned_tables(benchmark::State& state, const points& x, const points& q, ski
   report(state, best, best.summary());
 }
 
-// ---- growth: 16 tables of buckets of about 24 points, or 2 sqrt(n) lists; the effort rises until
-// the recall is 0.9
+// ---- growth: 16 tables of buckets of about 24 points, or sqrt(n) lists; the effort rises until the
+// recall is 0.9
 
 struct grown {
   double seconds = 0, recall = 0;
@@ -294,8 +295,7 @@ void growth_lists(benchmark::State& state) {
   std::map<std::size_t, grown> results;
   for (auto _ : state)
     for (const std::size_t n : {10'000u, 100'000u, 1'000'000u}) {
-      const auto lists = static_cast<std::size_t>(2 * std::sqrt(static_cast<double>(n)));
-      skim::partition_index index({.dim = 128, .lists = lists, .rounds = 4, .sample = 32});
+      skim::partition_index index({.dim = 128, .rounds = 4, .sample = 32});
       index.build(generated(n).view());
       skim::workspace ws;
       results[n] = until_recall(n, [&](std::size_t effort, auto& out, auto& found) {
