@@ -113,12 +113,14 @@ inline void inner_products(std::span<const float> h, std::size_t n, Row row, flo
   std::size_t i = 0;
   if constexpr (pack::size == 8) {
     const std::size_t whole = h.size() / pack::size * pack::size;
-    for (; i + 8 <= n; i += 8) {
+    for (; i < n; i += 8) {
+      // The last eight are filled up with repeats: a row's product does not depend on its place.
+      const std::size_t here = std::min<std::size_t>(8, n - i);
       for (std::size_t r = i + 8; r < std::min(i + 16, n); ++r) ask_for(r);
       std::array<const float*, 8> rows;
       std::array<pack, 8> sums;
       for (std::size_t r = 0; r < 8; ++r) {
-        rows[r] = row(i + r);
+        rows[r] = row(i + std::min(r, here - 1));
         sums[r] = pack::broadcast(0.0f);
       }
       for (std::size_t k = 0; k < whole; k += pack::size) {
@@ -136,11 +138,14 @@ inline void inner_products(std::span<const float> h, std::size_t n, Row row, flo
       simd::transpose_8x8<Arch>(lanes_of_row, turned.data());
       const auto lane = [&](std::size_t l)
                             SKIM_INLINE_LAMBDA { return pack::load(turned.data() + 8 * l); };
+      std::array<float, 8> products;
       (((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7))))
-          .store(to + i);
+          .store(products.data());
       for (std::size_t k = whole; k < h.size(); ++k)
-        for (std::size_t r = 0; r < 8; ++r) to[i + r] += h[k] * rows[r][k];
+        for (std::size_t r = 0; r < here; ++r) products[r] += h[k] * rows[r][k];
+      std::copy_n(products.begin(), here, to + i);
     }
+    return;
   }
   constexpr std::size_t ahead = 8;
   for (; i < n; ++i) {
