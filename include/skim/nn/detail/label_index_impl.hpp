@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,8 @@
 #include "skim/core/error.hpp"
 #include "skim/linalg/dot.hpp"
 #include "skim/linalg/gathered.hpp"
+#include "skim/linalg/projection.hpp"
+#include "skim/linalg/simd.hpp"
 #include "skim/nn/label_index.hpp"
 
 namespace skim::inline v0 {
@@ -98,16 +101,56 @@ inline direction_clusters cluster_directions(matrix_view<const float> x,
   return c;
 }
 
-// Inner products of h with n rows, those of the next few on their way from memory.
-template <class Row>
+// Inner products of h with n rows, those of the next few on their way from memory. Eight rows at a
+// time are eight chains of FMAs, whose lanes are added up together.
+template <class Row, class Arch = simd::default_arch>
 inline void inner_products(std::span<const float> h, std::size_t n, Row row, float* to) noexcept {
-  constexpr std::size_t ahead = 8;
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i + ahead < n) {
-      const float* next = row(i + ahead);
-      for (std::size_t k = 0; k < h.size(); k += line_floats) SKIM_PREFETCH(next + k);
+  using pack = simd::floats<Arch>;
+  const auto ask_for = [&](std::size_t i) SKIM_INLINE_LAMBDA {
+    const float* next = row(i);
+    for (std::size_t k = 0; k < h.size(); k += line_floats) SKIM_PREFETCH(next + k);
+  };
+  std::size_t i = 0;
+  if constexpr (pack::size == 8) {
+    const std::size_t whole = h.size() / pack::size * pack::size;
+    for (; i < n; i += 8) {
+      // The last eight are filled up with repeats: a row's product does not depend on its place.
+      const std::size_t here = std::min<std::size_t>(8, n - i);
+      for (std::size_t r = i + 8; r < std::min(i + 16, n); ++r) ask_for(r);
+      std::array<const float*, 8> rows;
+      std::array<pack, 8> sums;
+      for (std::size_t r = 0; r < 8; ++r) {
+        rows[r] = row(i + std::min(r, here - 1));
+        sums[r] = pack::broadcast(0.0f);
+      }
+      for (std::size_t k = 0; k < whole; k += pack::size) {
+        const pack x = pack::load(h.data() + k);
+        unrolled<8>([&](auto r) SKIM_INLINE_LAMBDA {
+          sums[r] = simd::fma(x, pack::load(rows[r] + k), sums[r]);
+        });
+      }
+      alignas(cache_line) std::array<float, 64> lanes, turned;
+      std::array<const float*, 8> lanes_of_row;
+      for (std::size_t r = 0; r < 8; ++r) {
+        sums[r].store(lanes.data() + 8 * r);
+        lanes_of_row[r] = lanes.data() + 8 * r;
+      }
+      simd::transpose_8x8<Arch>(lanes_of_row, turned.data());
+      const auto lane = [&](std::size_t l)
+                            SKIM_INLINE_LAMBDA { return pack::load(turned.data() + 8 * l); };
+      std::array<float, 8> products;
+      (((lane(0) + lane(4)) + (lane(2) + lane(6))) + ((lane(1) + lane(5)) + (lane(3) + lane(7))))
+          .store(products.data());
+      for (std::size_t k = whole; k < h.size(); ++k)
+        for (std::size_t r = 0; r < here; ++r) products[r] += h[k] * rows[r][k];
+      std::copy_n(products.begin(), here, to + i);
     }
-    to[i] = dot(h, std::span<const float>(row(i), h.size()));
+    return;
+  }
+  constexpr std::size_t ahead = 8;
+  for (; i < n; ++i) {
+    if (i + ahead < n) ask_for(i + ahead);
+    to[i] = dot<Arch>(h, std::span<const float>(row(i), h.size()));
   }
 }
 
