@@ -15,9 +15,6 @@ using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
 using skim_test::codes_of;
 
-// Unused members must compile too.
-template class skim::detail::drawn_family<skim::detail::cross_polytope_kind>;
-
 namespace {
 
 template <std::size_t Size>

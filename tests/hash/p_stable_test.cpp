@@ -18,7 +18,6 @@ using Catch::Matchers::ContainsSubstring;
 template class skim::detail::drawn_family<
     skim::detail::p_stable_kind<skim::detail::gaussian_lines>>;
 template class skim::detail::drawn_family<skim::detail::p_stable_kind<skim::detail::cauchy_lines>>;
-template class skim::detail::drawn_family<skim::detail::random_binning_kind>;
 
 namespace {
 

@@ -15,7 +15,6 @@ using Catch::Matchers::ContainsSubstring;
 using skim_test::codes_of;
 
 // Unused members must compile too.
-template class skim::detail::drawn_family<skim::detail::winner_take_all_kind>;
 template class skim::detail::drawn_family<skim::detail::minhash_kind>;
 
 namespace {
