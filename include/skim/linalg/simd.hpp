@@ -103,6 +103,14 @@ struct floats<portable_arch> {
   }
 };
 
+/// The instruction set with at most eight floats a register: for data laid out in groups of eight.
+#if defined(__AVX512F__) && !defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
+using eight_lane_arch = xsimd::avx2;
+#else
+using eight_lane_arch = default_arch;
+#endif
+static_assert(8 % floats<eight_lane_arch>::size == 0);
+
 namespace detail {
 
 // Which intrinsics a pack's register fits. (A type trait would lose the register's attributes.)
@@ -231,6 +239,21 @@ template <class Arch>
     return floats<Arch>::map(a, a, [](float s, float) { return std::exp(s); });
   else
     return {xsimd::exp(a.v)};
+}
+
+/// The natural logarithm of each lane, within a few units in the last place. Pre: lanes >= 0.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> log(floats<Arch> a) noexcept {
+  if constexpr (std::is_same_v<Arch, portable_arch>)
+    return floats<Arch>::map(a, a, [](float s, float) { return std::log(s); });
+  else
+    return {xsimd::log(a.v)};
+}
+
+/// The absolute value of each lane.
+template <class Arch>
+[[nodiscard]] SKIM_ALWAYS_INLINE floats<Arch> abs(floats<Arch> a) noexcept {
+  return max(a, floats<Arch>::broadcast(0.0f) - a);
 }
 
 /// a where x > 0, else b.
