@@ -42,6 +42,7 @@
 #include "skim/io/memory.hpp"
 #include "skim/io/stream.hpp"
 #include "skim/kde/estimate.hpp"
+#include "skim/kde/exact_density.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/linalg/bytes.hpp"
 #include "skim/linalg/cholesky.hpp"
