@@ -65,22 +65,34 @@ inline void scatter_add(float factor, sparse_row x, std::span<float> y) noexcept
 
 namespace detail {
 
-// C's columns [0, Packs packs) from B's, one row of A after the other.
+// C's columns [0, Packs packs) from B's, one row of A after the other. Long rows are summed in parts,
+// whose rounding errors do not add up.
 template <std::size_t Packs, class Arch>
 inline void sparse_panel(sparse_view a, const float* b, std::size_t b_stride, float* c,
                          std::size_t c_stride) noexcept {
   using pack = simd::floats<Arch>;
+  constexpr std::size_t part = 16;
   for (std::size_t i = 0; i < a.rows(); ++i) {
     const sparse_row row = a.row(i);
-    std::array<pack, Packs> sum;
-    sum.fill(pack::broadcast(0.0f));
-    for (std::size_t k = 0; k < row.nonzeros(); ++k) {
-      const pack w = pack::broadcast(row.values[k]);
-      const float* from = b + row.indices[k] * b_stride;
-      for (std::size_t p = 0; p < Packs; ++p)
-        sum[p] = simd::fma(w, pack::load(from + p * pack::size), sum[p]);
-    }
-    for (std::size_t p = 0; p < Packs; ++p) sum[p].store(c + i * c_stride + p * pack::size);
+    const std::size_t n = row.nonzeros();
+    float* const to = c + i * c_stride;
+    std::size_t k = 0;
+    do {
+      const std::size_t end = std::min(n, k + part);
+      std::array<pack, Packs> sum;
+      sum.fill(pack::broadcast(0.0f));
+      for (std::size_t l = k; l < end; ++l) {
+        const pack w = pack::broadcast(row.values[l]);
+        const float* from = b + row.indices[l] * b_stride;
+        for (std::size_t p = 0; p < Packs; ++p)
+          sum[p] = simd::fma(w, pack::load(from + p * pack::size), sum[p]);
+      }
+      for (std::size_t p = 0; p < Packs; ++p) {
+        float* const at = to + p * pack::size;
+        (k == 0 ? sum[p] : pack::load(at) + sum[p]).store(at);
+      }
+      k = end;
+    } while (k < n);
   }
 }
 
