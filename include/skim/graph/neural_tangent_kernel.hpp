@@ -12,36 +12,11 @@
 #include "skim/core/config.hpp"
 #include "skim/core/executor.hpp"
 #include "skim/core/matrix_view.hpp"
-#include "skim/graph/detail/kernel_block.hpp"
+#include "skim/graph/detail/prepared_graphs.hpp"
 #include "skim/graph/graph.hpp"
+#include "skim/graph/kernel_params.hpp"
 
 namespace skim::inline v0 {
-
-/// What the first layer sees of a node.
-enum class node_input : std::uint8_t {
-  tags,     ///< its tag, one-hot
-  degrees,  ///< its number of neighbours, one-hot
-  vectors,  ///< its feature vector
-};
-
-/// How sums over neighbours are scaled.
-enum class neighborhood_scaling : std::uint8_t {
-  none,
-  degree,  ///< by one over the number of summands: means
-};
-
-/// The architecture of a graph_neural_tangent_kernel.
-struct graph_kernel_params {
-  /// As published: layers - 1 times a sum over neighbours and a perceptron; at 1, the sums of the
-  /// inputs alone.
-  std::size_t layers = 4;
-  std::size_t mlp_depth = 2;      ///< layers of rectifiers in each perceptron
-  bool jumping_knowledge = true;  ///< the readout sees every layer, not the last alone
-  neighborhood_scaling scaling = neighborhood_scaling::degree;
-  node_input input = node_input::tags;
-  /// Nodes that the kernel cannot tell apart are computed once. Changes times, not values.
-  bool merge_equal_nodes = true;
-};
 
 /// A depth to read the kernel at, and where the values go. A recursion to some depth passes through
 /// all lower ones.
@@ -103,16 +78,11 @@ class graph_neural_tangent_kernel {
   [[nodiscard]] const graph_kernel_params& parameters() const noexcept { return params_; }
 
  private:
-  struct prepared_set;
-
-  [[nodiscard]] detail::recursion_shape shape() const noexcept;
   void check_readouts(std::span<const graph_kernel_readout> readouts, std::size_t rows,
                       std::size_t cols) const;
   template <class Executor>
-  [[nodiscard]] prepared_set prepared(std::span<const graph> graphs, Executor& ex) const;
-  template <class Executor>
-  void fill(const prepared_set& rows, const prepared_set& cols, bool symmetric,
-            std::span<const graph_kernel_readout> readouts, Executor& ex) const;
+  void fill(const detail::prepared_graphs& rows, const detail::prepared_graphs& cols,
+            bool symmetric, std::span<const graph_kernel_readout> readouts, Executor& ex) const;
 
   graph_kernel_params params_;
 };
