@@ -123,8 +123,7 @@ class kronecker_kernel {
             const double r = std::clamp(s / (x[u] * y[v]), -1.0, 1.0);
             const double turn = std::numbers::pi - std::acos(r);
             s = x[u] * y[v] * (r * turn + std::sqrt(1 - r * r)) / std::numbers::pi;
-            if (out == nullptr)
-              theta[u * m + v] = theta[u * m + v] * turn / std::numbers::pi + s;
+            if (out == nullptr) theta[u * m + v] = theta[u * m + v] * turn / std::numbers::pi + s;
           }
         }
       }
@@ -168,9 +167,7 @@ void gram(benchmark::State& state, const std::vector<graph>& graphs, graph_kerne
   double worst = 0;
   std::size_t pairs = 0;
   double work = 0, sampled_work = 0;
-  const auto nnz = [](const graph& g) {
-    return static_cast<double>(2 * g.edges() + g.nodes());
-  };
+  const auto nnz = [](const graph& g) { return static_cast<double>(2 * g.edges() + g.nodes()); };
   std::vector<double> self(some.size());
   for (std::size_t i = 0; i < some.size(); ++i) {
     for (std::size_t j = i; j < some.size(); ++j, ++pairs) {
@@ -192,8 +189,7 @@ void gram(benchmark::State& state, const std::vector<graph>& graphs, graph_kerne
   }
   work = (all * all + all_squares) / 2;
   sampled_work = (part * part + part_squares) / 2;
-  const double theirs = sampled * work / sampled_work +
-                        preparing * all_squares / part_squares;
+  const double theirs = sampled * work / sampled_work + preparing * all_squares / part_squares;
   state.counters["kernel_seconds"] = ours;
   state.counters["us_per_pair"] =
       1e6 * ours / (0.5 * static_cast<double>(graphs.size() * (graphs.size() + 1)));
@@ -246,9 +242,8 @@ void growth(benchmark::State& state) {
 
 void register_gram(const std::string& name, std::shared_ptr<std::vector<graph>> graphs,
                    graph_kernel_params p, std::size_t stride) {
-  benchmark::RegisterBenchmark(
-      ("graph/gram/" + name).c_str(),
-      [=](benchmark::State& s) { gram(s, *graphs, p, stride); })
+  benchmark::RegisterBenchmark(("graph/gram/" + name).c_str(),
+                               [=](benchmark::State& s) { gram(s, *graphs, p, stride); })
       ->Unit(benchmark::kMillisecond)
       ->Iterations(1);
 }
@@ -270,8 +265,8 @@ int main(int argc, char** argv) {
     for (const std::string name : {"mutag", "imdb-binary"}) {
       const auto file = std::filesystem::path(folder) / name / (name + ".txt.gz");
       if (!std::filesystem::exists(file)) continue;
-      auto graphs = std::make_shared<std::vector<graph>>(
-          skim_examples::load_graphs(file.string()).graphs);
+      auto graphs =
+          std::make_shared<std::vector<graph>>(skim_examples::load_graphs(file.string()).graphs);
       auto settings = p;
       if (name == "imdb-binary") settings.input = skim::node_input::degrees;
       const std::size_t stride = name == "mutag" ? 1 : 10;

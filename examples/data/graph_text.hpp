@@ -25,7 +25,7 @@ namespace skim_examples {
 struct graph_set {
   std::string name;
   std::vector<skim::graph> graphs;
-  std::vector<std::size_t> labels;      ///< below classes()
+  std::vector<std::size_t> labels;       ///< below classes()
   std::vector<std::string> class_names;  ///< as written, in ascending order of their numbers
 
   [[nodiscard]] std::size_t classes() const noexcept { return class_names.size(); }
@@ -151,8 +151,8 @@ class graph_parser {
                       " ends here, wanted every edge at both of its ends");
     try {
       if (dim.value_or(0) == 0) return skim::graph(count, edges, tags);
-      return skim::graph(count, edges,
-                         skim::matrix_view<const float>(features.data(), count, *dim), tags);
+      return skim::graph(count, edges, skim::matrix_view<const float>(features.data(), count, *dim),
+                         tags);
     } catch (const skim::invalid_input& e) {
       throw in_.error(e.what());
     }
