@@ -105,13 +105,24 @@ class kernel_search {
       if (timed) result_.kernel_seconds += seconds_since(start);
       for (std::size_t i = first; i < last; ++i) {
         gram_matrix& k = grams[i - first];
-        if (s_.normalization == "cosine") skim::normalize_gram({k.data(), n_, n_});
+        if (s_.normalization == "cosine")
+          skim::normalize_gram({k.data(), n_, n_});
+        else
+          scale_to_unit_mean(k);
         progress_("kernel " + std::to_string(i + 1) + " of " + std::to_string(ids.size()) +
                   ": cross-validation");
         f(ids[i], k);
       }
       first = last;
     }
+  }
+
+  // A mean diagonal of 1, so that the range of C suits any kernel.
+  void scale_to_unit_mean(gram_matrix& k) const {
+    double mean = 0;
+    for (std::size_t i = 0; i < n_; ++i) mean += k[i * n_ + i] / static_cast<double>(n_);
+    if (mean > 0)
+      for (double& v : k) v /= mean;
   }
 
   void compute(std::span<const std::size_t> ids, std::vector<gram_matrix>& grams) {
