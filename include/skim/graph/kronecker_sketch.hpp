@@ -14,6 +14,7 @@
 #include "skim/core/matrix_view.hpp"
 #include "skim/core/random.hpp"
 #include "skim/core/sparse_view.hpp"
+#include "skim/core/workspace.hpp"
 #include "skim/graph/detail/prepared_graphs.hpp"
 #include "skim/graph/graph.hpp"
 #include "skim/graph/kernel_params.hpp"
@@ -73,7 +74,7 @@ class kronecker_sketch {
 
 /// Sizes of a sketched_graph_kernel.
 struct graph_sketch_params {
-  kronecker_sketch_params aggregation;
+  kronecker_sketch_params aggregation = {};
   std::size_t repetitions = 2;  ///< independent recursions that are averaged
 };
 
@@ -88,13 +89,16 @@ struct graph_kernel_estimate {
 /// graph_neural_tangent_kernel with sketched aggregations, for graphs of thousands of nodes with many
 /// neighbours each; for smaller or sparser ones the exact kernel is faster.
 ///
-/// Diagonals, which set the scale of all correlations, are exact.
+/// The first aggregation is exact where inputs have at most 1024 dimensions (or different tags).
+/// Diagonals, which set the scale of all correlations, come from the sketched recursion of a graph
+/// with itself, their last step summed exactly.
 ///
 /// Shape:   as graph_neural_tangent_kernel.
 /// Memory:  for two graphs of N and M nodes 16 N M bytes and the sketches' of both.
 /// Cost:    repetitions * layers aggregations as kronecker_sketch says, and the arc-cosine kernels;
-///          once a graph the exact recursion with itself.
-/// Error:   see graph_kernel_estimate; grows with the layers.
+///          once a graph as much for the graph with itself and the squares of all degrees.
+/// Error:   see graph_kernel_estimate; grows with the layers. Nodes of few neighbours in a graph
+///          where others have many get the noise of the whole matrix.
 /// Threads: const members may run concurrently; gram() gives the same values with any executor.
 /// Seeds:   equal seeds give equal sketches on every platform.
 /// Ref:     as kronecker_sketch; the recursion as graph_neural_tangent_kernel.
@@ -116,8 +120,10 @@ class sketched_graph_kernel {
   [[nodiscard]] const graph_sketch_params& sketch() const noexcept { return sketch_; }
 
  private:
-  [[nodiscard]] graph_kernel_estimate estimate(const detail::kernel_block& a,
-                                               const detail::kernel_block& b,
+  [[nodiscard]] std::vector<detail::kernel_block> prepared(const detail::distinct_graphs& set,
+                                                           std::size_t i, workspace& scratch) const;
+  [[nodiscard]] graph_kernel_estimate estimate(std::span<const detail::kernel_block> a,
+                                               std::span<const detail::kernel_block> b,
                                                workspace& scratch) const;
 
   graph_kernel_params kernel_;

@@ -186,10 +186,35 @@ inline void aggregate(sparse_view a, sparse_view b, bool tau, pair_scratch& scra
   scratch.exchange();
 }
 
-/// A block of one graph: the recursion of the graph with itself gives the scales.
+/// Aggregates by products with the adjacencies themselves.
+struct exact_aggregation {
+  static constexpr bool exact_diagonal = true;
+
+  void operator()(const kernel_block& rows, const kernel_block& cols, std::size_t aggregation,
+                  bool tau, pair_scratch& scratch) const {
+    aggregate(rows.adjacency(aggregation), cols.adjacency(aggregation), tau, scratch);
+  }
+};
+
+/// w(u)^T X w(u) for every row w(u) of the sparse matrix: the diagonal of what aggregate() gives.
+/// Cost: for each row the square of its nonzeros.
+inline void quadratic_forms(sparse_view w, matrix_view<const float> x,
+                            std::span<double> out) noexcept {
+  for (std::size_t u = 0; u < w.rows(); ++u) {
+    const sparse_row row = w.row(u);
+    out[u] = 0;
+    for (std::size_t k = 0; k < row.nonzeros(); ++k)
+      out[u] +=
+          static_cast<double>(row.values[k]) * static_cast<double>(dot(row, x.row(row.indices[k])));
+  }
+}
+
+/// A block of one graph: the recursion of the graph with itself gives the scales. They are exact for
+/// the correlations that the aggregation leaves.
+template <class Aggregation = exact_aggregation>
 [[nodiscard]] inline kernel_block prepare(const node_classes& q, const recursion_shape& shape,
                                           std::size_t id, std::size_t feature_dim,
-                                          workspace& scratch) {
+                                          workspace& scratch, const Aggregation& aggregation = {}) {
   const std::size_t n = q.size();
   kernel_block block;
   block.graphs = {id};
@@ -223,9 +248,9 @@ inline void aggregate(sparse_view a, sparse_view b, bool tau, pair_scratch& scra
   auto frame = scratch.frame();
   pair_scratch memory(frame, n, n);
   first_correlations(block, block, columns(memory.current(n, n), n, 0, padded(n)));
-  std::vector<double> largest(n);
+  std::vector<double> largest(n), squares(n);
   for (std::size_t a = 0; a < shape.aggregations; ++a) {
-    std::vector<float> weights(q.counts.size());
+    auto& weights = block.weights.emplace_back(q.counts.size());
     for (std::size_t u = 0; u < n; ++u) {
       largest[u] = 0;
       for (std::size_t k = q.offsets[u]; k < q.offsets[u + 1]; ++k)
@@ -235,13 +260,17 @@ inline void aggregate(sparse_view a, sparse_view b, bool tau, pair_scratch& scra
                                                          (scale[q.neighbors[k]] / largest[u]))
                                     : 0.0f;
     }
-    const sparse_view w(q.offsets, q.neighbors, weights, n);
-    aggregate(w, w, false, memory);
+    if constexpr (!Aggregation::exact_diagonal)
+      quadratic_forms(block.adjacency(a), columns<const float>(memory.current(n, n), n, 0, n),
+                      squares);
+    aggregation(block, block, a, false, memory);
     const auto sums = memory.current(n, n);
+    if constexpr (Aggregation::exact_diagonal)
+      for (std::size_t u = 0; u < n; ++u)
+        squares[u] = static_cast<double>(sums.data()[u * sums.stride() + u]);
     std::vector<float> shrink(padded(n), 0.0f);
     for (std::size_t u = 0; u < n; ++u) {
-      const double square = static_cast<double>(sums.data()[u * sums.stride() + u]);
-      const double root = square > 0 ? std::sqrt(square) : 0.0;
+      const double root = squares[u] > 0 ? std::sqrt(squares[u]) : 0.0;
       shrink[u] = root > 0 ? static_cast<float>(1 / root) : 0.0f;
       scale[u] = largest[u] * root / (shape.by_degree ? q.degree(u) : 1.0);
     }
@@ -251,7 +280,6 @@ inline void aggregate(sparse_view a, sparse_view b, bool tau, pair_scratch& scra
       for (std::size_t v = 0; v < padded(n); ++v) row[v] *= shrink[u] * shrink[v];
       combine_row<false, false>(row, nullptr, padded(n), shape.mlp_depth);
     }
-    block.weights.push_back(std::move(weights));
     add_level();
   }
   return block;

@@ -44,14 +44,6 @@ inline void read_out(const kernel_block& rows, const kernel_block& cols, std::si
   }
 }
 
-/// Aggregates by products with the adjacencies themselves.
-struct exact_aggregation {
-  void operator()(const kernel_block& rows, const kernel_block& cols, std::size_t aggregation,
-                  bool tau, pair_scratch& scratch) const {
-    aggregate(rows.adjacency(aggregation), cols.adjacency(aggregation), tau, scratch);
-  }
-};
-
 /// Calls emit(layers of rectifiers, values) for what the plan asks, in ascending order, and
 /// emit_first(values) for Sigma after the first aggregation; the values are (a's graphs, b's).
 ///

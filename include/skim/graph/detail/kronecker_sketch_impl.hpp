@@ -138,22 +138,63 @@ inline void kronecker_sketch::aggregate(sparse_view a1, sparse_view a2, matrix_v
 
 namespace detail {
 
-/// The aggregations of one recursion, each with sketches of its own.
+// A F for the inputs F of a block's nodes: their vectors, or one-hot tags in the order of `tags`.
+[[nodiscard]] inline aligned_vector<float> aggregated_inputs(const kernel_block& block,
+                                                             std::span<const id_t> tags,
+                                                             std::size_t dim) {
+  const sparse_view a = block.adjacency(0);
+  aligned_vector<float> out(block.nodes() * dim, 0.0f);
+  for (std::size_t u = 0; u < block.nodes(); ++u) {
+    const sparse_row row = a.row(u);
+    const std::span<float> sum(out.data() + u * dim, dim);
+    for (std::size_t k = 0; k < row.nonzeros(); ++k) {
+      const std::size_t v = row.indices[k];
+      if (block.feature_dim > 0) {
+        axpy(row.values[k], std::span<const float>(block.features).subspan(v * dim, dim), sum);
+      } else {
+        const auto at = std::lower_bound(tags.begin(), tags.end(), block.tags[v]);
+        sum[static_cast<std::size_t>(at - tags.begin())] += row.values[k];
+      }
+    }
+  }
+  return out;
+}
+
+/// The aggregations of one recursion, each with sketches of its own but for the first: inputs of few
+/// dimensions are summed themselves, which is exact.
 struct sketched_aggregation {
+  static constexpr bool exact_diagonal = false;
+  static constexpr std::size_t most_dimensions = 1024;
+
   kronecker_sketch_params params;
   random_engine base;
 
   void operator()(const kernel_block& rows, const kernel_block& cols, std::size_t aggregation,
                   bool tau, pair_scratch& scratch) const {
     const std::size_t r = rows.nodes(), c = cols.nodes();
-    const kronecker_sketch sketch(r, c, params, base.child(aggregation));
     const auto x = scratch.current(r, c), y = scratch.other(c, r);
-    for (std::size_t part = 0; part < (tau ? 2u : 1u); ++part) {
-      sketch.aggregate(rows.adjacency(aggregation), cols.adjacency(aggregation),
-                       columns<const float>(x, r, part * padded(c), c),
-                       columns(y, c, part * padded(r), r));
+    const auto fill_up = [&](std::size_t column) {
       for (std::size_t v = 0; v < c; ++v)
-        std::fill_n(y.data() + v * y.stride() + part * padded(r) + r, padded(r) - r, 0.0f);
+        std::fill_n(y.data() + v * y.stride() + column + r, padded(r) - r, 0.0f);
+    };
+    if (aggregation == 0) {
+      std::vector<id_t> tags(rows.tags);
+      tags.insert(tags.end(), cols.tags.begin(), cols.tags.end());
+      std::sort(tags.begin(), tags.end());
+      tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
+      const std::size_t dim = rows.feature_dim > 0 ? rows.feature_dim : tags.size();
+      if (dim > most_dimensions) return exact_aggregation{}(rows, cols, 0, tau, scratch);
+      const auto a = aggregated_inputs(rows, tags, dim), b = aggregated_inputs(cols, tags, dim);
+      multiply_transposed({b.data(), c, dim}, {a.data(), r, dim}, columns(y, c, 0, r));
+      fill_up(0);
+    } else {
+      const kronecker_sketch sketch(r, c, params, base.child(aggregation));
+      for (std::size_t part = 0; part < (tau ? 2u : 1u); ++part) {
+        sketch.aggregate(rows.adjacency(aggregation), cols.adjacency(aggregation),
+                         columns<const float>(x, r, part * padded(c), c),
+                         columns(y, c, part * padded(r), r));
+        fill_up(part * padded(r));
+      }
     }
     scratch.exchange();
   }
@@ -171,9 +212,19 @@ inline sketched_graph_kernel::sketched_graph_kernel(graph_kernel_params kernel,
                                               " repetitions, wanted at least 1 and 2"));
 }
 
-inline graph_kernel_estimate sketched_graph_kernel::estimate(const detail::kernel_block& a,
-                                                             const detail::kernel_block& b,
-                                                             workspace& scratch) const {
+inline std::vector<detail::kernel_block> sketched_graph_kernel::prepared(
+    const detail::distinct_graphs& set, std::size_t i, workspace& scratch) const {
+  std::vector<detail::kernel_block> out;
+  for (std::size_t r = 0; r < sketch_.repetitions; ++r)
+    out.push_back(detail::prepare(
+        set.classes[i], detail::shape_of(kernel_), i, set.feature_dim, scratch,
+        detail::sketched_aggregation{sketch_.aggregation, base_.child(r).child(1)}));
+  return out;
+}
+
+inline graph_kernel_estimate sketched_graph_kernel::estimate(
+    std::span<const detail::kernel_block> a, std::span<const detail::kernel_block> b,
+    workspace& scratch) const {
   detail::readout_plan plan;
   plan.after.assign(kernel_.layers, kernel_.jumping_knowledge);
   if (!kernel_.jumping_knowledge) {
@@ -186,8 +237,8 @@ inline graph_kernel_estimate sketched_graph_kernel::estimate(const detail::kerne
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto take = [&](std::span<const double> v) { values[i] += 2 * v[0]; };
     detail::recur(
-        a, b, detail::shape_of(kernel_), plan, scratch,
-        detail::sketched_aggregation{sketch_.aggregation, base_.child(i)},
+        a[i], b[i], detail::shape_of(kernel_), plan, scratch,
+        detail::sketched_aggregation{sketch_.aggregation, base_.child(i).child(0)},
         [&](std::size_t, std::span<const double> v) { take(v); }, take);
   }
   graph_kernel_estimate e;
@@ -203,10 +254,12 @@ inline graph_kernel_estimate sketched_graph_kernel::operator()(const graph& a,
                                                                const graph& b) const {
   serial_executor ex;
   const graph both[] = {a, b};
-  const auto set = detail::prepare_graphs(both, kernel_, 0, ex);
+  const auto set = detail::merge_graphs(both, kernel_, ex);
   if (a.nodes() == 0 || b.nodes() == 0) return {};
   workspace scratch;
-  return estimate(set.blocks.front(), set.blocks.back(), scratch);
+  const auto first = prepared(set, 0, scratch);
+  if (set.classes.size() == 1) return estimate(first, first, scratch);
+  return estimate(first, prepared(set, 1, scratch), scratch);
 }
 
 template <executor Executor>
@@ -217,19 +270,24 @@ void sketched_graph_kernel::gram(std::span<const graph> graphs, matrix_view<doub
       SKIM_THROW(invalid_input,
                  detail::concat("sketched_graph_kernel: got a matrix of ", m.rows(), " x ",
                                 m.cols(), " for the values of ", graphs.size(), " graphs"));
-  const auto set = detail::prepare_graphs(graphs, kernel_, 0, ex);
+  const auto set = detail::merge_graphs(graphs, kernel_, ex);
+  std::vector<std::vector<detail::kernel_block>> blocks(set.classes.size());
+  ex.parallel_for(blocks.size(), 1, [&](std::size_t first, std::size_t last) {
+    workspace scratch;
+    for (std::size_t i = first; i < last; ++i) blocks[i] = prepared(set, i, scratch);
+  });
   for (std::size_t i = 0; i < graphs.size(); ++i) {
     std::fill(values.row(i).begin(), values.row(i).end(), 0.0);
     std::fill(errors.row(i).begin(), errors.row(i).end(), 0.0);
   }
   std::vector<std::pair<std::size_t, std::size_t>> pairs;
-  for (std::size_t i = 0; i < set.blocks.size(); ++i)
-    for (std::size_t j = i; j < set.blocks.size(); ++j) pairs.emplace_back(i, j);
+  for (std::size_t i = 0; i < blocks.size(); ++i)
+    for (std::size_t j = i; j < blocks.size(); ++j) pairs.emplace_back(i, j);
   ex.parallel_for(pairs.size(), 1, [&](std::size_t first, std::size_t last) {
     workspace scratch;
     for (std::size_t p = first; p < last; ++p) {
       const auto [g, h] = pairs[p];
-      const graph_kernel_estimate e = estimate(set.blocks[g], set.blocks[h], scratch);
+      const graph_kernel_estimate e = estimate(blocks[g], blocks[h], scratch);
       for (const std::size_t i : set.copies[g]) {
         for (const std::size_t j : set.copies[h]) {
           values.row(i)[j] = values.row(j)[i] = e.value;

@@ -171,7 +171,9 @@ inline void normalize_gram(matrix_view<double> k) {
   }
   for (std::size_t i = 0; i < root.size(); ++i)
     for (std::size_t j = 0; j < root.size(); ++j)
-      k.row(i)[j] = root[i] > 0 && root[j] > 0 ? k.row(i)[j] / root[i] / root[j] : 0.0;
+      k.row(i)[j] = i == j && root[i] > 0        ? 1.0
+                    : root[i] > 0 && root[j] > 0 ? k.row(i)[j] / root[i] / root[j]
+                                                 : 0.0;
 }
 
 }  // namespace skim::inline v0

@@ -59,11 +59,17 @@ struct prepared_graphs {
   std::vector<std::vector<std::size_t>> copies;
 };
 
-/// Blocks are filled up to `most_nodes`; one graph each if that is 0.
+/// Different graphs as classes of nodes, and which of the given graphs each of them stands for.
+struct distinct_graphs {
+  std::vector<node_classes> classes;
+  std::vector<std::vector<std::size_t>> copies;
+  std::size_t feature_dim = 0;
+};
+
+/// Graphs without nodes are left out: their kernel is 0 with all.
 template <class Executor>
-[[nodiscard]] prepared_graphs prepare_graphs(std::span<const graph> graphs,
-                                             const graph_kernel_params& p, std::size_t most_nodes,
-                                             Executor& ex) {
+[[nodiscard]] distinct_graphs merge_graphs(std::span<const graph> graphs,
+                                           const graph_kernel_params& p, Executor& ex) {
   std::size_t dim = 0;
   if (p.input == node_input::vectors)
     for (const graph& g : graphs)
@@ -76,7 +82,8 @@ template <class Executor>
     for (std::size_t i = first; i < last; ++i) classes[i] = classes_of(graphs[i], p);
   });
 
-  prepared_graphs set;
+  distinct_graphs set;
+  set.feature_dim = dim;
   std::vector<std::size_t> distinct;
   std::unordered_multimap<std::uint64_t, std::size_t> seen;
   for (std::size_t i = 0; i < graphs.size(); ++i) {
@@ -93,12 +100,23 @@ template <class Executor>
       set.copies.push_back({i});
     }
   }
+  for (const std::size_t i : distinct) set.classes.push_back(std::move(classes[i]));
+  return set;
+}
 
-  std::vector<kernel_block> single(distinct.size());
-  ex.parallel_for(distinct.size(), grain, [&](std::size_t first, std::size_t last) {
+/// Blocks are filled up to `most_nodes`; one graph each if that is 0.
+template <class Executor>
+[[nodiscard]] prepared_graphs prepare_graphs(std::span<const graph> graphs,
+                                             const graph_kernel_params& p, std::size_t most_nodes,
+                                             Executor& ex) {
+  distinct_graphs distinct = merge_graphs(graphs, p, ex);
+  prepared_graphs set;
+  set.copies = std::move(distinct.copies);
+  std::vector<kernel_block> single(distinct.classes.size());
+  ex.parallel_for(single.size(), std::size_t{16}, [&](std::size_t first, std::size_t last) {
     workspace scratch;
     for (std::size_t i = first; i < last; ++i)
-      single[i] = prepare(classes[distinct[i]], shape_of(p), i, dim, scratch);
+      single[i] = prepare(distinct.classes[i], shape_of(p), i, distinct.feature_dim, scratch);
   });
   for (auto& s : single) {
     if (set.blocks.empty() || set.blocks.back().nodes() + s.nodes() > most_nodes)
