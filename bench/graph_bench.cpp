@@ -18,6 +18,7 @@
 
 #include "skim/core/random.hpp"
 #include "skim/graph/graph.hpp"
+#include "skim/graph/kronecker_sketch.hpp"
 #include "skim/graph/neural_tangent_kernel.hpp"
 
 #if defined(SKIM_BENCH_READERS)
@@ -58,7 +59,6 @@ class kronecker_kernel {
 
   [[nodiscard]] diagonal prepare(const graph& g) const {
     diagonal d;
-    std::vector<double> theta;
     static_cast<void>(run(g, g, nullptr, nullptr, &d));
     return d;
   }
@@ -168,7 +168,6 @@ void gram(benchmark::State& state, const std::vector<graph>& graphs, graph_kerne
   std::size_t pairs = 0;
   double work = 0, sampled_work = 0;
   const auto nnz = [](const graph& g) { return static_cast<double>(2 * g.edges() + g.nodes()); };
-  std::vector<double> self(some.size());
   for (std::size_t i = 0; i < some.size(); ++i) {
     for (std::size_t j = i; j < some.size(); ++j, ++pairs) {
       const double v = reference(graphs[some[i]], graphs[some[j]], diagonals[i], diagonals[j]);
@@ -240,6 +239,43 @@ void growth(benchmark::State& state) {
   state.counters["ns_per_N_nnz"] = 1e9 * last_time / last_size;
 }
 
+// One pair of N = 4000 nodes, density 0.05: everything, diagonals included, exact and sketched. The
+// sketch runs the recursion twice, for its error.
+void sketched_pair(benchmark::State& state, std::size_t width, std::size_t rank,
+                   skim::node_input input) {
+  constexpr std::size_t n = 4000;
+  constexpr double density = 0.05;
+  const skim::random_engine base(skim::seed{3});
+  const graph a = random_graph(n, density, 7, base.child(0));
+  const graph b = random_graph(n, density, 7, base.child(1));
+  const graph_kernel_params p{.layers = 3, .mlp_depth = 2, .input = input};
+  double exact = 0, exact_seconds = 0, sketch_seconds = 0, rounds = 0;
+  skim::graph_kernel_estimate e;
+  for (auto _ : state) {
+    auto start = clock_type::now();
+    exact = graph_neural_tangent_kernel(p)(a, b);
+    exact_seconds += seconds_since(start);
+    start = clock_type::now();
+    e = skim::sketched_graph_kernel(p, {.aggregation = {.width = width, .rank = rank}},
+                                    skim::seed{1})(a, b);
+    sketch_seconds += seconds_since(start);
+    ++rounds;
+  }
+  state.counters["exact_seconds"] = exact_seconds / rounds;
+  state.counters["sketch_seconds"] = sketch_seconds / rounds;
+  state.counters["times_faster"] = exact_seconds / sketch_seconds;
+  state.counters["rel_err"] = std::abs(e.value - exact) / exact;
+  state.counters["reported_err"] = e.standard_error / exact;
+}
+
+void register_sketch(const std::string& name, std::size_t width, std::size_t rank,
+                     skim::node_input input) {
+  benchmark::RegisterBenchmark(("graph/sketch/4000/" + name).c_str(),
+                               [=](benchmark::State& s) { sketched_pair(s, width, rank, input); })
+      ->Unit(benchmark::kMillisecond)
+      ->Iterations(1);
+}
+
 void register_gram(const std::string& name, std::shared_ptr<std::vector<graph>> graphs,
                    graph_kernel_params p, std::size_t stride) {
   benchmark::RegisterBenchmark(("graph/gram/" + name).c_str(),
@@ -260,6 +296,10 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("graph/pair/growth", growth)
       ->Unit(benchmark::kMillisecond)
       ->Iterations(1);
+  register_sketch("rank-16/width-32", 32, 16, skim::node_input::tags);
+  register_sketch("rank-0/width-32", 32, 0, skim::node_input::tags);
+  register_sketch("rank-0/width-256", 256, 0, skim::node_input::tags);
+  register_sketch("degrees/rank-16/width-32", 32, 16, skim::node_input::degrees);
 #if defined(SKIM_BENCH_READERS)
   if (const char* folder = std::getenv("SKIM_BENCH_DATA")) {
     for (const std::string name : {"mutag", "imdb-binary"}) {

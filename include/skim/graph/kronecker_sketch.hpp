@@ -91,12 +91,12 @@ struct graph_kernel_estimate {
 ///
 /// The first aggregation is exact where inputs have at most 1024 dimensions (or different tags).
 /// Diagonals, which set the scale of all correlations, come from the sketched recursion of a graph
-/// with itself, their last step summed exactly.
+/// with itself.
 ///
 /// Shape:   as graph_neural_tangent_kernel.
 /// Memory:  for two graphs of N and M nodes 16 N M bytes and the sketches' of both.
 /// Cost:    repetitions * layers aggregations as kronecker_sketch says, and the arc-cosine kernels;
-///          once a graph as much for the graph with itself and the squares of all degrees.
+///          once a graph as much for the graph with itself.
 /// Error:   see graph_kernel_estimate; grows with the layers. Nodes of few neighbours in a graph
 ///          where others have many get the noise of the whole matrix.
 /// Threads: const members may run concurrently; gram() gives the same values with any executor.

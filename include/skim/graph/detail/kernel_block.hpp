@@ -138,29 +138,37 @@ inline void combine_row(float* rho, float* tau, std::size_t n, std::size_t depth
 /// all nodes of the other block.
 class pair_scratch {
  public:
-  pair_scratch(workspace::frame_type& frame, std::size_t rows, std::size_t cols) {
+  /// Without tau if parts is 1. Everything in one piece: the workspace need not join any.
+  pair_scratch(workspace::frame_type& frame, std::size_t rows, std::size_t cols, std::size_t parts)
+      : parts_(parts) {
     const std::size_t r = padded(rows), c = padded(cols);
-    const std::size_t size = std::max(r * odd_stride(2 * c), c * odd_stride(2 * r));
-    for (auto& m : memory_) m = frame.take<float>(size);
-    // Copied panels pay from about 2 MB of rows on.
+    const std::size_t size = std::max(r * odd_stride(parts * c), c * odd_stride(parts * r));
     const std::size_t tall = std::max(r, c);
-    if (tall > 512) panel_ = frame.take<float>(tall * sparse_panel_width);
+    const std::size_t panel = tall > 512 ? tall * sparse_panel_width : 0;
+    const std::span<float> all = frame.take<float>(2 * size + panel);
+    memory_ = {all.first(size), all.subspan(size, size)};
+    panel_ = all.subspan(2 * size);
   }
 
   /// The matrix that is current, for (rows, cols) nodes; tau begins at column padded(cols).
   [[nodiscard]] matrix_view<float> current(std::size_t rows, std::size_t cols) const {
-    return {memory_[now_].data(), padded(rows), 2 * padded(cols), odd_stride(2 * padded(cols))};
+    return shaped(memory_[now_], rows, cols);
   }
   [[nodiscard]] matrix_view<float> other(std::size_t rows, std::size_t cols) const {
-    return {memory_[1 - now_].data(), padded(rows), 2 * padded(cols), odd_stride(2 * padded(cols))};
+    return shaped(memory_[1 - now_], rows, cols);
   }
   void exchange() noexcept { now_ = 1 - now_; }
   [[nodiscard]] std::span<float> panel() const noexcept { return panel_; }
 
  private:
+  [[nodiscard]] matrix_view<float> shaped(std::span<float> memory, std::size_t rows,
+                                          std::size_t cols) const {
+    return {memory.data(), padded(rows), parts_ * padded(cols), odd_stride(parts_ * padded(cols))};
+  }
+
   std::array<std::span<float>, 2> memory_;
-  std::span<float> panel_;
-  std::size_t now_ = 0;
+  std::span<float> panel_;  // copies of panels pay for tall matrices
+  std::size_t parts_, now_ = 0;
 };
 
 /// Columns [first, first + count) of a matrix.
@@ -188,7 +196,7 @@ inline void aggregate(sparse_view a, sparse_view b, bool tau, pair_scratch& scra
 
 /// Aggregates by products with the adjacencies themselves.
 struct exact_aggregation {
-  static constexpr bool exact_diagonal = true;
+  static constexpr bool exact = true;
 
   void operator()(const kernel_block& rows, const kernel_block& cols, std::size_t aggregation,
                   bool tau, pair_scratch& scratch) const {
@@ -196,21 +204,20 @@ struct exact_aggregation {
   }
 };
 
-/// w(u)^T X w(u) for every row w(u) of the sparse matrix: the diagonal of what aggregate() gives.
-/// Cost: for each row the square of its nonzeros.
-inline void quadratic_forms(sparse_view w, matrix_view<const float> x,
-                            std::span<double> out) noexcept {
+/// Keeps estimates of w(u)^T rho w(u) within what any rho with 0 <= rho <= 1 and a diagonal of 1
+/// gives, for weights of at least 0.
+inline void keep_possible(sparse_view w, std::span<double> forms) noexcept {
   for (std::size_t u = 0; u < w.rows(); ++u) {
-    const sparse_row row = w.row(u);
-    out[u] = 0;
-    for (std::size_t k = 0; k < row.nonzeros(); ++k)
-      out[u] +=
-          static_cast<double>(row.values[k]) * static_cast<double>(dot(row, x.row(row.indices[k])));
+    double sum = 0, squares = 0;
+    for (const float v : w.row(u).values) {
+      sum += static_cast<double>(v);
+      squares += static_cast<double>(v) * static_cast<double>(v);
+    }
+    forms[u] = std::clamp(forms[u], squares, std::max(squares, sum * sum));
   }
 }
 
-/// A block of one graph: the recursion of the graph with itself gives the scales. They are exact for
-/// the correlations that the aggregation leaves.
+/// A block of one graph: the recursion of the graph with itself gives the scales.
 template <class Aggregation = exact_aggregation>
 [[nodiscard]] inline kernel_block prepare(const node_classes& q, const recursion_shape& shape,
                                           std::size_t id, std::size_t feature_dim,
@@ -246,7 +253,7 @@ template <class Aggregation = exact_aggregation>
   add_level();
 
   auto frame = scratch.frame();
-  pair_scratch memory(frame, n, n);
+  pair_scratch memory(frame, n, n, 1);
   first_correlations(block, block, columns(memory.current(n, n), n, 0, padded(n)));
   std::vector<double> largest(n), squares(n);
   for (std::size_t a = 0; a < shape.aggregations; ++a) {
@@ -260,14 +267,12 @@ template <class Aggregation = exact_aggregation>
                                                          (scale[q.neighbors[k]] / largest[u]))
                                     : 0.0f;
     }
-    if constexpr (!Aggregation::exact_diagonal)
-      quadratic_forms(block.adjacency(a), columns<const float>(memory.current(n, n), n, 0, n),
-                      squares);
     aggregation(block, block, a, false, memory);
     const auto sums = memory.current(n, n);
-    if constexpr (Aggregation::exact_diagonal)
-      for (std::size_t u = 0; u < n; ++u)
-        squares[u] = static_cast<double>(sums.data()[u * sums.stride() + u]);
+    for (std::size_t u = 0; u < n; ++u)
+      squares[u] = static_cast<double>(sums.data()[u * sums.stride() + u]);
+    // After a layer of rectifiers no correlation is below 0.
+    if (!Aggregation::exact && a > 0) keep_possible(block.adjacency(a), squares);
     std::vector<float> shrink(padded(n), 0.0f);
     for (std::size_t u = 0; u < n; ++u) {
       const double root = squares[u] > 0 ? std::sqrt(squares[u]) : 0.0;

@@ -27,9 +27,8 @@ struct readout_plan {
 /// values(g, h) = sum over the nodes u of graph g and v of graph h of readout(u) readout(v) x(u, v),
 /// times the graphs' scales. The values are (rows' graphs, columns' graphs), row after row.
 inline void read_out(const kernel_block& rows, const kernel_block& cols, std::size_t level,
-                     matrix_view<const float> x, workspace& scratch, std::span<double> values) {
-  auto frame = scratch.frame();
-  const auto sums = frame.take<float>(x.cols());
+                     matrix_view<const float> x, std::span<double> values) {
+  std::vector<float> sums(x.cols());
   const std::size_t width = cols.graphs.size();
   for (std::size_t g = 0; g < rows.graphs.size(); ++g) {
     std::fill(sums.begin(), sums.end(), 0.0f);
@@ -54,15 +53,13 @@ inline void recur(const kernel_block& a, const kernel_block& b, const recursion_
                   Emit emit, EmitFirst emit_first) {
   const kernel_block *rows = &a, *cols = &b;
   auto frame = scratch.frame();
-  pair_scratch memory(frame, a.nodes(), b.nodes());
-  const auto values = frame.template take<double>(a.graphs.size() * b.graphs.size());
-  const auto turned = frame.template take<double>(values.size());
+  pair_scratch memory(frame, a.nodes(), b.nodes(), plan.after.size() > 1 ? 2 : 1);
+  std::vector<double> values(a.graphs.size() * b.graphs.size()), turned(values.size());
 
   const auto read = [&](std::size_t level, std::size_t column) -> std::span<const double> {
     const auto m = memory.current(rows->nodes(), cols->nodes());
     read_out(*rows, *cols, level,
-             columns<const float>(m, rows->nodes(), column, padded(cols->nodes())), scratch,
-             values);
+             columns<const float>(m, rows->nodes(), column, padded(cols->nodes())), values);
     if (rows == &a) return values;
     for (std::size_t g = 0; g < a.graphs.size(); ++g)
       for (std::size_t h = 0; h < b.graphs.size(); ++h)

@@ -163,7 +163,7 @@ namespace detail {
 /// The aggregations of one recursion, each with sketches of its own but for the first: inputs of few
 /// dimensions are summed themselves, which is exact.
 struct sketched_aggregation {
-  static constexpr bool exact_diagonal = false;
+  static constexpr bool exact = false;
   static constexpr std::size_t most_dimensions = 1024;
 
   kronecker_sketch_params params;
