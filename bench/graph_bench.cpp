@@ -242,13 +242,13 @@ void growth(benchmark::State& state) {
 // One pair of N = 4000 nodes, density 0.05: everything, diagonals included, exact and sketched. The
 // sketch runs the recursion twice, for its error.
 void sketched_pair(benchmark::State& state, std::size_t width, std::size_t rank,
-                   skim::node_input input) {
+                   skim::node_input input, std::size_t layers) {
   constexpr std::size_t n = 4000;
   constexpr double density = 0.05;
   const skim::random_engine base(skim::seed{3});
   const graph a = random_graph(n, density, 7, base.child(0));
   const graph b = random_graph(n, density, 7, base.child(1));
-  const graph_kernel_params p{.layers = 3, .mlp_depth = 2, .input = input};
+  const graph_kernel_params p{.layers = layers, .mlp_depth = 2, .input = input};
   double exact = 0, exact_seconds = 0, sketch_seconds = 0, rounds = 0;
   skim::graph_kernel_estimate e;
   for (auto _ : state) {
@@ -269,9 +269,10 @@ void sketched_pair(benchmark::State& state, std::size_t width, std::size_t rank,
 }
 
 void register_sketch(const std::string& name, std::size_t width, std::size_t rank,
-                     skim::node_input input) {
-  benchmark::RegisterBenchmark(("graph/sketch/4000/" + name).c_str(),
-                               [=](benchmark::State& s) { sketched_pair(s, width, rank, input); })
+                     skim::node_input input, std::size_t layers) {
+  benchmark::RegisterBenchmark(
+      ("graph/sketch/4000/" + name).c_str(),
+      [=](benchmark::State& s) { sketched_pair(s, width, rank, input, layers); })
       ->Unit(benchmark::kMillisecond)
       ->Iterations(1);
 }
@@ -296,10 +297,11 @@ int main(int argc, char** argv) {
   benchmark::RegisterBenchmark("graph/pair/growth", growth)
       ->Unit(benchmark::kMillisecond)
       ->Iterations(1);
-  register_sketch("rank-16/width-32", 32, 16, skim::node_input::tags);
-  register_sketch("rank-0/width-32", 32, 0, skim::node_input::tags);
-  register_sketch("rank-0/width-256", 256, 0, skim::node_input::tags);
-  register_sketch("degrees/rank-16/width-32", 32, 16, skim::node_input::degrees);
+  constexpr auto tags = skim::node_input::tags, degrees = skim::node_input::degrees;
+  register_sketch("layers-3/rank-16/width-32", 32, 16, tags, 3);
+  register_sketch("layers-5/rank-16/width-32", 32, 16, tags, 5);
+  register_sketch("layers-5/degrees/rank-16/width-32", 32, 16, degrees, 5);
+  register_sketch("layers-5/rank-0/width-256", 256, 0, tags, 5);
 #if defined(SKIM_BENCH_READERS)
   if (const char* folder = std::getenv("SKIM_BENCH_DATA")) {
     for (const std::string name : {"mutag", "imdb-binary"}) {

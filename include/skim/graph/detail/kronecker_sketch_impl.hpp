@@ -256,10 +256,13 @@ inline graph_kernel_estimate sketched_graph_kernel::operator()(const graph& a,
   const graph both[] = {a, b};
   const auto set = detail::merge_graphs(both, kernel_, ex);
   if (a.nodes() == 0 || b.nodes() == 0) return {};
+  std::vector<detail::kernel_block> blocks[2];
+  {
+    workspace scratch;  // of its own: the recursion of a pair wants twice as much in one piece
+    for (std::size_t i = 0; i < set.classes.size(); ++i) blocks[i] = prepared(set, i, scratch);
+  }
   workspace scratch;
-  const auto first = prepared(set, 0, scratch);
-  if (set.classes.size() == 1) return estimate(first, first, scratch);
-  return estimate(first, prepared(set, 1, scratch), scratch);
+  return estimate(blocks[0], set.classes.size() == 1 ? blocks[0] : blocks[1], scratch);
 }
 
 template <executor Executor>
