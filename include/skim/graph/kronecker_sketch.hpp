@@ -42,7 +42,7 @@ struct kronecker_sketch_params {
 /// Error:   without bias; the variance of an entry falls as 1 / width.
 /// Threads: const members may run concurrently.
 /// Seeds:   equal seeds give equal sketches on every platform.
-/// Ref:     Jin, Jiang, Song, Zhang et al. 2022, AAAI, arXiv:2112.02446 (sketching both sides);
+/// Ref:     Jiang, Man, Song, Yu, Zhuo 2022, AAAI, arXiv:2112.02446 (sketching both sides);
 ///          Charikar, Chen, Farach-Colton 2002, ICALP (one sign a column);
 ///          Halko, Martinsson, Tropp 2011, SIAM Review 53(2) (the low-rank part).
 class kronecker_sketch {
