@@ -300,6 +300,12 @@ class kernel_search {
 
 }  // namespace
 
+std::string usual_features(const graph_set& data) {
+  std::set<skim::id_t> tags;
+  for (const auto& g : data.graphs) tags.insert(g.tags().begin(), g.tags().end());
+  return tags.size() > 1 ? "tags" : "degree";
+}
+
 graph_result classify_graphs(const graph_settings& settings, const graph_set& data,
                              const std::function<void(const std::string&)>& progress) {
   if (data.classes() < 2)
@@ -309,7 +315,9 @@ graph_result classify_graphs(const graph_settings& settings, const graph_set& da
       if (g.feature_dim() == 0)
         throw data_error::in_file(data.name,
                                   "graphs without features, wanted --features tags or degree");
-  return kernel_search(settings, data, progress).run();
+  graph_settings s = settings;
+  if (s.features == "auto") s.features = usual_features(data);
+  return kernel_search(s, data, progress).run();
 }
 
 }  // namespace skim_examples

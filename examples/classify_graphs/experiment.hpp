@@ -21,7 +21,7 @@ struct graph_settings {
   std::size_t count = 300;  ///< of generated ones
   std::vector<std::size_t> layers = {4}, mlp = {2};
   std::vector<std::string> jumping_knowledge = {"yes"}, scaling = {"degree"};
-  std::string features = "tags", method = "exact", normalization = "cosine";
+  std::string features = "auto", method = "exact", normalization = "cosine";
   std::size_t sketch_width = 32, sketch_rank = 16;
   std::string classifier = "auto";
   std::vector<double> ridges = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};  ///< of the mean diagonal
@@ -54,6 +54,9 @@ struct graph_result {
   graph_accuracy ridge;
   std::optional<graph_accuracy> svm;
 };
+
+/// "tags", or "degree" where all tags are alike.
+[[nodiscard]] std::string usual_features(const graph_set& data);
 
 /// Kernels of all combinations of the settings; ridge regression on each, support vector machines on
 /// the best. Calls progress(text) now and then. Throws argument_error or data_error.

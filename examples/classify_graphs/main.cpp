@@ -95,12 +95,13 @@ json to_json(const graph_settings& s, const graph_set& data, const graph_result&
   return out;
 }
 
-void classify(const graph_settings& s, const common_options& common) {
+void classify(graph_settings s, const common_options& common) {
   progress_line progress;
   progress.show("reading " + s.graphs);
   const graph_set data =
       s.graphs.empty() ? generate_graphs(s.count, skim::seed{s.seed}) : load_graphs(s.graphs);
   progress.clear();
+  if (s.features == "auto") s.features = usual_features(data);
   std::size_t nodes = 0, edges = 0;
   for (const auto& g : data.graphs) {
     nodes += g.nodes();
@@ -160,8 +161,9 @@ int run(int argc, char** argv) {
                                   {"degree", "none"}));
   line.add_switch("--search", search.on,
                   "layers 2 to 14, perceptrons of 1 to 3, both readouts and scalings");
-  line.add_choice("--features", s.features, "what is known of a node",
-                  {"tags", "degree", "vectors"});
+  line.add_choice("--features", s.features,
+                  "what is known of a node; auto: tags, or degree where all are alike",
+                  {"auto", "tags", "degree", "vectors"});
   line.add_choice("--method", s.method, "how the kernel is computed", {"exact", "sketch"});
   line.add_count("--sketch-width", s.sketch_width, "rows of a sketch", {1, 1u << 16});
   line.add_count("--sketch-rank", s.sketch_rank, "rank that is left out of it", {0, 1u << 12});

@@ -30,9 +30,9 @@ function(_graphs name)
   skim_example_test(classify_graphs "${name}" ${ARGN})
 endfunction()
 
-_graphs("generated" MATCHES "24 graphs of 2 classes.*ridge.*1 kernel in"
+_graphs("generated" MATCHES "24 graphs of 2 classes.*degree, exact kernel.*ridge.*1 kernel in"
   ARGS ${_small} --json "${_d}/figures.json")
-_graphs("a file" MATCHES "24 graphs of 2 classes.*ridge +100.0 %"
+_graphs("a file" MATCHES "24 graphs of 2 classes.*tags, exact kernel.*ridge +100.0 %"
   ARGS --graphs "${_d}/graphs.txt" --folds 4)
 _graphs("vectors" MATCHES "vectors, exact kernel"
   ARGS --graphs "${_d}/vectors.txt" --features vectors --folds 4)
