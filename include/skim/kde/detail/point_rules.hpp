@@ -78,6 +78,10 @@ inline void check_ids_room(std::string_view who, std::size_t ids, std::size_t ro
   if (ids != 0 && ids != rows)
     SKIM_THROW(invalid_input, concat(who, ": got room for ", ids, " ids, wanted ", rows));
 }
+inline void check_estimates_room(std::string_view who, std::size_t room, std::size_t queries) {
+  if (room != queries)
+    SKIM_THROW(invalid_input, concat(who, ": got room for ", room, " estimates, wanted ", queries));
+}
 inline void check_holds_points(std::string_view who, std::size_t size) {
   if (size == 0) SKIM_THROW(invalid_input, concat(who, ": got no points yet, wanted one at least"));
 }
@@ -105,15 +109,20 @@ inline void put_on_sphere(std::span<float> x) noexcept {
   for (float& v : x) v = static_cast<float>(static_cast<double>(v) * factor);
 }
 
-// x as it is compared: itself, or a copy on the sphere in the frame. Pre: x was checked.
+// x as it is compared: itself, or a copy on the sphere. Pre: x was checked; room for it, if on_sphere().
 [[nodiscard]] inline std::span<const float> as_compared(std::span<const float> x,
                                                         const density_kernel& k,
-                                                        workspace::frame_type& frame) {
+                                                        std::span<float> room) noexcept {
   if (!k.on_sphere()) return x;
-  const std::span<float> copy = frame.take<float>(x.size());
+  const std::span<float> copy = room.first(x.size());
   std::copy(x.begin(), x.end(), copy.begin());
   put_on_sphere(copy);
   return copy;
+}
+[[nodiscard]] inline std::span<const float> as_compared(std::span<const float> x,
+                                                        const density_kernel& k,
+                                                        workspace::frame_type& frame) {
+  return as_compared(x, k, k.on_sphere() ? frame.take<float>(x.size()) : std::span<float>());
 }
 
 // Runs f(i, engine of query i, workspace) -> estimate for all queries: the answers do not depend on
@@ -121,9 +130,7 @@ inline void put_on_sphere(std::span<float> x) noexcept {
 template <class Executor, class F>
 void each_query(std::string_view who, std::size_t queries, std::span<density_estimate> out,
                 std::size_t grain, seed s, Executor& run, const F& f) {
-  if (out.size() != queries)
-    SKIM_THROW(invalid_input,
-               concat(who, ": got room for ", out.size(), " estimates, wanted ", queries));
+  check_estimates_room(who, out.size(), queries);
   const random_engine root(s);
   run.parallel_for(queries, grain, [&](std::size_t first, std::size_t last) {
     workspace ws;
