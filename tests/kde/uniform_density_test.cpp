@@ -9,6 +9,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kde/adversary.hpp"
 #include "laws/density_structure.hpp"
 #include "skim/core/moments.hpp"
 #include "skim/kde/detail/mean_bounds.hpp"
@@ -60,41 +61,6 @@ class fixed_sample_density {
  private:
   exact_density held_;
 };
-
-struct attack_report {
-  std::uint64_t misses = 0, late_misses = 0, evaluations = 0;
-};
-
-// An adversary who knows the points, and of the structure its answers only: it walks to where the answer
-// is largest relative to the truth. Counts the answers that are not within the target, and those among the
-// last `late`.
-template <class Structure>
-attack_report attack(const Structure& s, const exact_density& truth, density_target target,
-                     std::size_t queries, std::size_t late) {
-  random_engine moves(seed{77}), g(seed{78});
-  workspace ws;
-  const std::size_t dim = truth.dim();
-  std::vector<float> best(dim, 0.0f), tried(dim);
-  double best_ratio = 0;
-  constexpr double step = 0.2;
-  attack_report out;
-  for (std::size_t i = 0; i < queries; ++i) {
-    for (std::size_t j = 0; j < dim; ++j)
-      tried[j] = best[j] + static_cast<float>(step * normal(moves));
-    const double want = truth.density(tried, target, g, ws).value;
-    const auto e = s.density(tried, target, g, ws);
-    out.evaluations += e.evaluations;
-    const bool miss = std::abs(e.value - want) > target.relative_error * want;
-    out.misses += miss;
-    out.late_misses += miss && i + late >= queries;
-    // Stays where densities are of interest.
-    if (want >= target.smallest && e.value / want > best_ratio) {
-      best_ratio = e.value / want;
-      best = tried;
-    }
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -257,14 +223,14 @@ TEST_CASE("an adaptive adversary breaks a fixed sample, and not fresh draws") {
         std::abs(fixed.density(q, target, g, ws).value - want) > target.relative_error * want;
   }
   skim_test::check_proportion_at_most(oblivious, 300, target.failure);
-  const auto broken = attack(fixed, truth, target, queries, late);
+  const auto broken = skim_test::attack(fixed, truth, target, queries, late);
   INFO("misses of the fixed sample: " << oblivious << " of 300 chosen beforehand, " << broken.misses
                                       << " of the adversary, " << broken.late_misses << " late");
   CHECK_FALSE(skim_test::proportion_at_most(broken.late_misses, late, target.failure).ok);
   CHECK(broken.late_misses > late / 2);
 
   // Whatever was seen before a query of the other, it fails with at most this probability.
-  const auto defended = attack(fresh, truth, target, queries, late);
+  const auto defended = skim_test::attack(fresh, truth, target, queries, late);
   INFO("fresh draws: " << defended.misses << " misses, " << defended.evaluations / queries
                        << " kernels a query");
   skim_test::check_proportion_at_most(defended.misses, queries, target.failure);
