@@ -45,6 +45,7 @@
 #include "skim/kde/exact_density.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/kde/robust_density.hpp"
+#include "skim/kde/standing_queries.hpp"
 #include "skim/kde/uniform_density.hpp"
 #include "skim/linalg/block_tile.hpp"
 #include "skim/linalg/bytes.hpp"
