@@ -44,6 +44,7 @@
 #include "skim/kde/estimate.hpp"
 #include "skim/kde/exact_density.hpp"
 #include "skim/kde/kernel.hpp"
+#include "skim/kde/neighbor_density.hpp"
 #include "skim/kde/robust_density.hpp"
 #include "skim/kde/standing_queries.hpp"
 #include "skim/kde/uniform_density.hpp"
