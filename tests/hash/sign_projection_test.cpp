@@ -17,8 +17,6 @@ using skim_test::codes_of;
 
 // Unused members must compile too.
 template class skim::detail::basic_sign_projection<skim::detail::dense_projection>;
-template class skim::detail::basic_sign_projection<skim::detail::sparse_projection>;
-template class skim::detail::basic_sign_projection<skim::detail::hadamard_projection>;
 
 namespace {
 

@@ -21,7 +21,7 @@ TEST_CASE("sums of weights come back exactly, whatever came and went") {
   detail::weight_sum sum, empty;
   std::vector<float> weights{detail::least_weight, detail::largest_weight, 1.0f};
   for (int i = 0; i < 1000; ++i)
-    weights.push_back(static_cast<float>(std::pow(10.0, 60 * uniform(g) - 30)));
+    weights.push_back(static_cast<float>(std::pow(10.0, 30 * uniform(g) - 15)));
   for (const float w : weights) sum.add(w);
   long double want = 0;
   for (const float w : weights) want += static_cast<long double>(w);
@@ -31,9 +31,9 @@ TEST_CASE("sums of weights come back exactly, whatever came and went") {
   CHECK(sum == empty);
   CHECK(sum.value() == 0);
   sum.add(detail::largest_weight);
-  sum.add(1e-30f);
+  sum.add(1e-15f);
   sum.subtract(detail::largest_weight);
-  CHECK(sum.value() == static_cast<double>(1e-30f));
+  CHECK(sum.value() == static_cast<double>(1e-15f));
 }
 
 TEST_CASE("a point table is a map from ids to points through any history") {
@@ -160,7 +160,7 @@ TEST_CASE("points and weights that no structure takes are named") {
   CHECK_NOTHROW(detail::check_point("it", std::array{0.0f, 1e-40f}, 2, angular));
   CHECK_THROWS_WITH(detail::check_point("it", std::array{0.0f, 0.0f}, 2, angular),
                     ContainsSubstring("zero vector"));
-  for (const float w : {0.0f, -1.0f, inf, std::numeric_limits<float>::quiet_NaN(), 1e-31f, 2e30f})
+  for (const float w : {0.0f, -1.0f, inf, std::numeric_limits<float>::quiet_NaN(), 9e-16f, 2e15f})
     CHECK_THROWS_AS(detail::check_weight("it", w), invalid_input);
   std::array small{0.0f, -3e-40f, 4e-40f};
   detail::put_on_sphere(small);

@@ -173,7 +173,7 @@ TEST_CASE("standing queries refuse what cannot be, and change nothing") {
   standing_queries made({.dim = 2, .kernel = {kernel_kind::angular, 0.5}});
   workspace ws;
   CHECK(made.watch(std::array{1.0f, 1.0f}, ws) == 0);
-  CHECK_THROWS_WITH(made.density(0), ContainsSubstring("got no points yet"));
+  CHECK(made.density(0) == 0);
   CHECK(made.insert(std::array{1.0f, 0.0f}, 2, ws) == 0);
   const auto before = skim_test::image_of(made);
   const float nan = std::numeric_limits<float>::quiet_NaN();
@@ -201,7 +201,7 @@ TEST_CASE("standing queries refuse what cannot be, and change nothing") {
   CHECK(skim_test::image_of(made) == before);
   CHECK_THAT(made.density(0), WithinAbs(0.75 * 0.75, 1e-6));
   made.erase(0, ws);
-  made.insert(x, 1e-30f, ws);
+  made.insert(x, 1e-15f, ws);
   CHECK_THAT(made.density(0), WithinAbs(0.75 * 0.75, 1e-6));
 }
 

@@ -46,16 +46,21 @@ class exact_density {
  public:
   using params = exact_density_params;
 
-  /// Throws invalid_params for 0 or more than 2^30 dimensions, or an impossible kernel.
+  /// Throws invalid_params for 0 or more than 2^24 dimensions, or an impossible kernel.
   explicit exact_density(params p) : kernel_(checked(p).kernel), table_(p.dim) {}
 
   /// Adds a point (on the sphere, if the kernel is angular) and returns its id, or one per row with
   /// weights (n; none: all 1) and the ids written out (n, or empty: not wanted). Throws invalid_input, and
   /// changes nothing, for a wrong shape, a coordinate that is not finite, a squared norm above 1e37, a
-  /// weight outside 1e-30 to 1e30, a zero vector where the kernel is angular, and beyond 2^31 - 2 points.
+  /// weight outside 1e-15 to 1e15, a zero vector where the kernel is angular, and beyond 2^31 - 2 points.
   id_t insert(std::span<const float> x, float weight, workspace& ws);
   void insert(matrix_view<const float> x, std::span<const float> weights = {},
               std::span<id_t> ids = {});
+
+  /// Forgets everything and holds the rows of x, under the ids 0, 1, .... Throws as insert() does.
+  void build(matrix_view<const float> x, std::span<const float> weights = {});
+  /// Forgets all points.
+  void clear() noexcept { table_.clear(); }
 
   /// Takes a point out, or puts another in its place with the same weight. Throws invalid_input, and
   /// changes nothing, for the id of no point, and as insert() does.
@@ -65,8 +70,8 @@ class exact_density {
   }
   void replace(id_t id, std::span<const float> x, workspace& ws);
 
-  /// The density at x. Throws invalid_input for an impossible point or target, and while there are no
-  /// points.
+  /// The density at x. Throws invalid_input for an impossible point or target. Where there are no points,
+  /// the value is 0 and `below` true.
   [[nodiscard]] density_estimate density(std::span<const float> x, density_target target,
                                          random_engine& g, workspace& ws) const;
 
@@ -79,16 +84,10 @@ class exact_density {
   [[nodiscard]] std::size_t dim() const noexcept { return table_.dim(); }
   [[nodiscard]] double total_weight() const noexcept { return table_.total_weight(); }
   [[nodiscard]] bool contains(id_t id) const noexcept { return table_.contains(id); }
-  /// The weight of a point, and its coordinates as they are kept. Throw invalid_input for the id of no
-  /// point, or another size than dim().
-  [[nodiscard]] float weight(id_t id) const {
-    table_.check("exact_density::weight", id);
-    return table_.weight(id);
-  }
-  void point(id_t id, std::span<float> out) const {
-    table_.check("exact_density::point", id, out);
-    table_.copy_point(id, out);
-  }
+  /// The weight of a point, and its coordinates as they are kept (on the sphere under the angular kernel).
+  /// Pre: contains(id), out.size() == dim().
+  [[nodiscard]] float weight(id_t id) const noexcept { return table_.weight(id); }
+  void point(id_t id, std::span<float> out) const noexcept { table_.copy_point(id, out); }
   [[nodiscard]] const density_kernel& kernel() const noexcept { return kernel_; }
   /// Another kernel for the same points. Throws invalid_params for an impossible one, or if one of the two
   /// is angular and the other is not.
@@ -96,6 +95,7 @@ class exact_density {
     detail::check_kernel_change("exact_density::set_kernel", kernel_, k);
     kernel_ = k;
   }
+  void set_bandwidth(double h) { set_kernel({kernel_.kind, h}); }
   [[nodiscard]] std::size_t bytes() const noexcept { return table_.bytes(); }
 
   /// Portable little-endian image; load() throws format_error on anything save() did not write.

@@ -47,7 +47,7 @@ class standing_queries {
  public:
   using params = standing_queries_params;
 
-  /// Throws invalid_params for 0 or more than 2^30 dimensions, or an impossible kernel.
+  /// Throws invalid_params for 0 or more than 2^24 dimensions, or an impossible kernel.
   explicit standing_queries(params p)
       : kernel_(checked(p).kernel), points_(p.dim), watched_(p.dim) {}
 
@@ -73,7 +73,7 @@ class standing_queries {
   void move(id_t candidate, std::span<const float> x, workspace& ws);
 
   /// The density at a candidate, or at each of some (n) to out (n). Throws invalid_input for the id of no
-  /// candidate, while there are no points, and if the sizes differ.
+  /// candidate, and if the sizes differ. 0 where there are no points.
   [[nodiscard]] double density(id_t candidate) const;
   void density(std::span<const id_t> candidates, std::span<double> out) const;
 

@@ -56,7 +56,7 @@ class uniform_density {
  public:
   using params = uniform_density_params;
 
-  /// Throws invalid_params for 0 or more than 2^30 dimensions, or an impossible kernel.
+  /// Throws invalid_params for 0 or more than 2^24 dimensions, or an impossible kernel.
   explicit uniform_density(params p, seed s = {})
       : kernel_(checked(p).kernel), order_(s), table_(p.dim) {}
 
@@ -65,12 +65,19 @@ class uniform_density {
   void insert(matrix_view<const float> x, std::span<const float> weights = {},
               std::span<id_t> ids = {});
 
+  /// As exact_density::build() and clear().
+  void build(matrix_view<const float> x, std::span<const float> weights = {});
+  void clear() noexcept {
+    table_.clear();
+    classes_ = {};
+  }
+
   /// As exact_density::erase() and replace().
   void erase(id_t id);
   void replace(id_t id, std::span<const float> x, workspace& ws);
 
-  /// The density at x, as promised. Throws invalid_input for an impossible point or target, and while
-  /// there are no points.
+  /// The density at x, as promised. Throws invalid_input for an impossible point or target. Where there are
+  /// no points, the value is 0 and `below` true.
   [[nodiscard]] density_estimate density(std::span<const float> x, density_target target,
                                          random_engine& g, workspace& ws) const;
 
@@ -88,20 +95,16 @@ class uniform_density {
   [[nodiscard]] std::size_t dim() const noexcept { return table_.dim(); }
   [[nodiscard]] double total_weight() const noexcept { return table_.total_weight(); }
   [[nodiscard]] bool contains(id_t id) const noexcept { return table_.contains(id); }
-  /// As those of exact_density.
-  [[nodiscard]] float weight(id_t id) const {
-    table_.check("uniform_density::weight", id);
-    return table_.weight(id);
-  }
-  void point(id_t id, std::span<float> out) const {
-    table_.check("uniform_density::point", id, out);
-    table_.copy_point(id, out);
-  }
+  /// The weight of a point, and its coordinates as they are kept (on the sphere under the angular kernel).
+  /// Pre: contains(id), out.size() == dim().
+  [[nodiscard]] float weight(id_t id) const noexcept { return table_.weight(id); }
+  void point(id_t id, std::span<float> out) const noexcept { table_.copy_point(id, out); }
   [[nodiscard]] const density_kernel& kernel() const noexcept { return kernel_; }
   void set_kernel(const density_kernel& k) {
     detail::check_kernel_change("uniform_density::set_kernel", kernel_, k);
     kernel_ = k;
   }
+  void set_bandwidth(double h) { set_kernel({kernel_.kind, h}); }
   [[nodiscard]] std::size_t bytes() const noexcept { return table_.bytes(); }
 
   /// Portable little-endian image; load() throws format_error on anything save() did not write.

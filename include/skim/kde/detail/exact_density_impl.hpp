@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
@@ -46,6 +48,12 @@ inline void exact_density::insert(matrix_view<const float> x, std::span<const fl
   }
 }
 
+inline void exact_density::build(matrix_view<const float> x, std::span<const float> weights) {
+  exact_density fresh({.dim = dim(), .kernel = kernel_});
+  fresh.insert(x, weights);
+  *this = std::move(fresh);
+}
+
 inline void exact_density::replace(id_t id, std::span<const float> x, workspace& ws) {
   constexpr std::string_view who = "exact_density::replace";
   table_.check(who, id);
@@ -59,7 +67,7 @@ inline density_estimate exact_density::density(std::span<const float> x, density
   constexpr std::string_view who = "exact_density::density";
   detail::check_point(who, x, dim(), kernel_);
   target.check(who);
-  detail::check_holds_points(who, size());
+  if (size() == 0) return detail::no_points;
   auto frame = ws.frame();
   const auto query = detail::as_compared(x, kernel_, frame);
   return answer(detail::kernel_total(kernel_, table_.list(), query.data()), target);
@@ -72,8 +80,10 @@ void exact_density::density(matrix_view<const float> x, density_target target, s
   detail::check_points(who, x, dim(), kernel_);
   target.check(who);
   detail::check_estimates_room(who, out.size(), x.rows());
-  if (x.empty()) return;
-  detail::check_holds_points(who, size());
+  if (size() == 0) {
+    std::fill(out.begin(), out.end(), detail::no_points);
+    return;
+  }
   constexpr std::size_t grain = 64;
   run.parallel_for(x.rows(), grain, [&](std::size_t first, std::size_t last) {
     const std::size_t n = last - first;

@@ -314,7 +314,7 @@ const {
   constexpr std::string_view who = "neighbor_density::density";
   detail::check_point(who, x, dim(), kernel());
   target.check(who);
-  detail::check_holds_points(who, size());
+  if (size() == 0) return detail::no_points;
   return estimate(x, target, g, ws);
 }
 
@@ -328,8 +328,10 @@ void neighbor_density<Index, Effort>::density(matrix_view<const float> x, densit
   detail::check_points(who, x, dim(), kernel());
   target.check(who);
   detail::check_estimates_room(who, out.size(), x.rows());
-  if (x.empty()) return;
-  detail::check_holds_points(who, size());
+  if (size() == 0) {
+    std::fill(out.begin(), out.end(), detail::no_points);
+    return;
+  }
   detail::each_query(who, x.rows(), out, 8, s, run,
                      [&](std::size_t i, random_engine& g, workspace& ws) {
                        return estimate(x.row(i), target, g, ws);

@@ -28,13 +28,13 @@ namespace skim::inline v0::detail {
 // Squared norms beyond this are refused: squared distances would overflow.
 inline constexpr float largest_point_square = 1e37f;
 // Sums of eight weights are taken in float, and all weights fit into a weight_sum.
-inline constexpr float least_weight = 1e-30f, largest_weight = 1e30f;
+inline constexpr float least_weight = 1e-15f, largest_weight = 1e15f;
 // Places and ids leave the highest bit to those who keep them.
 inline constexpr std::size_t most_points = (std::size_t{1} << 31) - 1;
 
 inline void check_dim(std::string_view who, std::size_t dim) {
-  if (dim == 0 || dim > std::size_t{1} << 30)
-    SKIM_THROW(invalid_params, concat(who, ": got ", dim, " dimensions, wanted 1 to 2^30"));
+  if (dim == 0 || dim > std::size_t{1} << 24)
+    SKIM_THROW(invalid_params, concat(who, ": got ", dim, " dimensions, wanted 1 to 2^24"));
 }
 
 // Throws invalid_input unless x could be a point, or a query.
@@ -65,7 +65,7 @@ inline void check_points(std::string_view who, matrix_view<const float> x, std::
 
 inline void check_weight(std::string_view who, float w) {
   if (!(w >= least_weight && w <= largest_weight))
-    SKIM_THROW(invalid_input, concat(who, ": got a weight of ", w, ", wanted 1e-30 to 1e30"));
+    SKIM_THROW(invalid_input, concat(who, ": got a weight of ", w, ", wanted 1e-15 to 1e15"));
 }
 // Of the rows of a batch; none: they all weigh 1.
 inline void check_weights(std::string_view who, std::span<const float> weights, std::size_t rows) {
@@ -82,9 +82,9 @@ inline void check_estimates_room(std::string_view who, std::size_t room, std::si
   if (room != queries)
     SKIM_THROW(invalid_input, concat(who, ": got room for ", room, " estimates, wanted ", queries));
 }
-inline void check_holds_points(std::string_view who, std::size_t size) {
-  if (size == 0) SKIM_THROW(invalid_input, concat(who, ": got no points yet, wanted one at least"));
-}
+// What is said of no points.
+inline constexpr density_estimate no_points{0, 0, 0, true};
+
 // Of another kernel for points that are stored under one.
 inline void check_kernel_change(std::string_view who, const density_kernel& from,
                                 const density_kernel& to) {

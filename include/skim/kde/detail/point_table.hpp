@@ -118,12 +118,6 @@ class point_table {
   [[nodiscard]] std::size_t place(id_t id) const noexcept { return ids_[id]; }
   [[nodiscard]] float weight(id_t id) const noexcept { return list_.weight(ids_[id]); }
   void check(std::string_view who, id_t id) const { ids_.check(who, id); }
-  void check(std::string_view who, id_t id, std::span<float> out) const {
-    ids_.check(who, id);
-    if (out.size() != dim())
-      SKIM_THROW(invalid_input,
-                 concat(who, ": got room for ", out.size(), " coordinates, wanted ", dim()));
-  }
   void copy_point(id_t id, std::span<float> out) const noexcept { list_.copy_point(ids_[id], out); }
   [[nodiscard]] std::size_t bytes() const noexcept { return list_.bytes() + ids_.bytes(); }
 
@@ -154,6 +148,11 @@ class point_table {
   void replace(id_t id, std::span<const float> x) noexcept {
     list_.put(ids_[id], x, list_.weight(ids_[id]));
   }
+  void clear() noexcept {
+    list_.clear();
+    ids_ = {};
+    total_ = {};
+  }
   // Exchanges the points of two places.
   void swap_places(std::size_t a, std::size_t b) noexcept {
     list_.swap(a, b);
@@ -178,7 +177,7 @@ class point_table {
   [[nodiscard]] static point_table load(reader& in, const density_kernel& k) {
     in.begin_frame("point_table");
     const auto dim = in.get<std::uint64_t>();
-    if (dim == 0 || dim > std::uint64_t{1} << 30) in.fail("points of ", dim, " dimensions");
+    if (dim == 0 || dim > std::uint64_t{1} << 24) in.fail("points of ", dim, " dimensions");
     const std::vector<id_t> ids = in.get_vector<id_t>();
     id_table table = id_table::load(in, ids);
     if (ids.size() > in.remaining() / sizeof(float) / (dim + 1))

@@ -121,7 +121,7 @@ density_estimate robust_density<S>::density(std::span<const float> x, density_ta
   constexpr std::string_view who = "robust_density::density";
   detail::check_point(who, x, dim(), kernel());
   target.check(who);
-  detail::check_holds_points(who, size());
+  if (size() == 0) return detail::no_points;
   return estimate(x, target, g, ws);
 }
 
@@ -133,8 +133,10 @@ void robust_density<S>::density(matrix_view<const float> x, density_target targe
   detail::check_points(who, x, dim(), kernel());
   target.check(who);
   detail::check_estimates_room(who, out.size(), x.rows());
-  if (x.empty()) return;
-  detail::check_holds_points(who, size());
+  if (size() == 0) {
+    std::fill(out.begin(), out.end(), detail::no_points);
+    return;
+  }
   detail::each_query(who, x.rows(), out, 4, s, run,
                      [&](std::size_t i, random_engine& g, workspace& ws) {
                        return estimate(x.row(i), target, g, ws);

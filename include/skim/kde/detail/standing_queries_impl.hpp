@@ -250,13 +250,11 @@ inline void standing_queries::move(id_t candidate, std::span<const float> x, wor
 }
 
 inline double standing_queries::at(std::size_t place, double total) const noexcept {
-  return std::max(0.0, (sums_[place].high + sums_[place].low) / total);
+  return total > 0 ? std::max(0.0, (sums_[place].high + sums_[place].low) / total) : 0;
 }
 
 inline double standing_queries::density(id_t candidate) const {
-  constexpr std::string_view who = "standing_queries::density";
-  watched_.check(who, candidate);
-  detail::check_holds_points(who, size());
+  watched_.check("standing_queries::density", candidate);
   return at(watched_.place(candidate), total_weight());
 }
 
@@ -265,8 +263,6 @@ inline void standing_queries::density(std::span<const id_t> candidates,
   constexpr std::string_view who = "standing_queries::density";
   detail::check_estimates_room(who, out.size(), candidates.size());
   for (const id_t c : candidates) watched_.check(who, c);
-  if (candidates.empty()) return;
-  detail::check_holds_points(who, size());
   const double total = total_weight();
   for (std::size_t i = 0; i < candidates.size(); ++i)
     out[i] = at(watched_.place(candidates[i]), total);

@@ -85,6 +85,12 @@ inline void uniform_density::insert(matrix_view<const float> x, std::span<const 
   }
 }
 
+inline void uniform_density::build(matrix_view<const float> x, std::span<const float> weights) {
+  uniform_density fresh(kernel_, order_, detail::point_table(dim()));
+  fresh.insert(x, weights);
+  *this = std::move(fresh);
+}
+
 inline void uniform_density::erase(id_t id) {
   table_.check("uniform_density::erase", id);
   classes_.subtract(table_.weight(id));
@@ -179,7 +185,7 @@ inline density_estimate uniform_density::density(std::span<const float> x, densi
   constexpr std::string_view who = "uniform_density::density";
   detail::check_point(who, x, dim(), kernel_);
   target.check(who);
-  detail::check_holds_points(who, size());
+  if (size() == 0) return detail::no_points;
   auto frame = ws.frame();
   return estimate(detail::as_compared(x, kernel_, frame).data(), target, g);
 }
@@ -191,8 +197,10 @@ void uniform_density::density(matrix_view<const float> x, density_target target,
   detail::check_points(who, x, dim(), kernel_);
   target.check(who);
   detail::check_estimates_room(who, out.size(), x.rows());
-  if (x.empty()) return;
-  detail::check_holds_points(who, size());
+  if (size() == 0) {
+    std::fill(out.begin(), out.end(), detail::no_points);
+    return;
+  }
   detail::each_query(
       who, x.rows(), out, 8, s, run, [&](std::size_t i, random_engine& g, workspace& ws) {
         auto frame = ws.frame();
@@ -204,7 +212,7 @@ inline density_estimate uniform_density::sample(std::span<const float> x, std::u
                                                 random_engine& g, workspace& ws) const {
   constexpr std::string_view who = "uniform_density::sample";
   detail::check_point(who, x, dim(), kernel_);
-  detail::check_holds_points(who, size());
+  if (size() == 0) return detail::no_points;
   if (evaluations == 0)
     SKIM_THROW(invalid_input, detail::concat(who, ": got 0 kernels, wanted 1 at least"));
   auto frame = ws.frame();

@@ -72,7 +72,7 @@ inline extreme_classifier::extreme_classifier(params p, extreme_classifier_tunin
                                               std::vector<std::uint32_t> counts,
                                               std::size_t examples, sparse_embedding embedding,
                                               sparse_linear output, random_engine engine)
-    : params_(std::move(p)),
+    : params_(p),
       tuning_(t),
       counts_(std::move(counts)),
       examples_(examples),
@@ -239,7 +239,7 @@ inline extreme_classifier extreme_classifier::load(reader& in) {
   p.learning_rate = t.learning_rate;
   if (p.batch > (std::size_t{1} << 40) / p.hidden)
     in.fail("extreme_classifier: a batch of ", p.batch, " is too large");
-  extreme_classifier loaded(std::move(p), t, std::move(counts), static_cast<std::size_t>(examples),
+  extreme_classifier loaded(p, t, std::move(counts), static_cast<std::size_t>(examples),
                             std::move(embedding), std::move(output), engine);
   in.end_frame();
   return loaded;
