@@ -127,9 +127,9 @@ TEST_CASE("the promise holds in any order of the points, and where few points ar
   std::uint64_t wrong = 0, cheap = 0;
   for (std::uint64_t t = 0; t < trials; ++t) {
     wrong += made.density(std::array{0.0f}, {0.25, 0.1, 0.009}, g, ws).below;
-    const auto e = made.density(std::array{500.0f}, {0.25, 0.1, 0.02}, g, ws);
+    const auto e = made.density(std::array{500.0f}, {0.25, 0.1, 0.05}, g, ws);
     CHECK(e.below);
-    CHECK(e.value <= 0.02);
+    CHECK(e.value <= 0.05);
     cheap += e.evaluations < n;
   }
   skim_test::check_proportion_at_most(wrong, trials, 0.1);

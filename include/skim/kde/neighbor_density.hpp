@@ -78,7 +78,7 @@ concept neighbor_index = requires(Index& i, const Index& c, std::span<const floa
 /// Shape:   points (d), batches (n, d); ids are the index's.
 /// Memory:  that of the index, which holds the points in rows, and 4 (d + 1) + 8 a point for the blocks.
 /// Cost:    updates those of the index and O(d); a query a search, k kernels, and the draws of
-///          uniform_density with the farthest neighbour's kernel for 1; at most 1.5 n kernels.
+///          uniform_density with the farthest neighbour's kernel for 1; at most 5 n / 3 kernels.
 /// Error:   as promised, and rounding. standard_error is that of the draws. Evaluations are kernels; what the
 ///          index computes is not among them.
 /// Threads: as uniform_density.

@@ -36,14 +36,14 @@ struct uniform_density_params {
 ///          and for queries chosen knowing all earlier answers, the draws and the structure itself. Points
 ///          lie in random order, but only the cost hangs on that.
 ///
-/// Where half as many blocks as there are do not settle it, the answer is exact. The value is the sample's
+/// Where a third as many blocks as there are would not settle it, the answer is exact. The value is the sample's
 /// mean, moved into what the bound leaves; standard_error is that of the mean.
 ///
 /// Shape:   points (d), batches (n, d); ids as those of exact_density.
 /// Memory:  bytes(): 4 (d + 1) + 8 a point, an eighth more where it grew one by one.
 /// Cost:    insert, erase and replace O(d). With c the largest weight (to the next power of two) over the
 ///          mean one, a query at density f takes about c (2/e^2 + 8/e) ln(2/delta) / f kernels for relative
-///          error e if kernels are 0 or 1, less if they are between, and at most 1.5 n; very unequal weights
+///          error e if kernels are 0 or 1, less if they are between, and at most 4 n / 3; very unequal weights
 ///          make it exact.
 /// Error:   as promised, and the rounding of exact_density.
 /// Threads: const members may run at once, one workspace and engine each. Writers need exclusive access.

@@ -24,18 +24,21 @@ class mean_bounds {
   mean_bounds(double range, double log_term) noexcept : range_(range), log_term_(log_term) {}
 
   // The next round's c and l: the l that shows soonest that mu is not below c - down, or above c + up, if the
-  // values' mean square distance from c is `variance`; where up > down, the upper bound is all that is
-  // wanted. Pre: 0 <= c <= range, variance >= 0.
+  // values' mean square distance from c is `variance`. Pre: 0 <= c <= range, variance >= 0.
   void aim(double c, double variance, double down, double up) noexcept {
     centre_ = c;
     // A rare large value that was not seen yet must not cost the lower bound everything.
     below_.aim(c, variance, down, 16 / range_);
     above_.aim(range_ - c, variance, up, 0.8 / range_);
-    needed_ = above_.draws(variance, up, log_term_);
-    if (up <= down) needed_ = std::max(needed_, below_.draws(variance, down, log_term_));
   }
-  // How many draws that takes in all.
-  [[nodiscard]] double draws_needed() const noexcept { return needed_; }
+  // How many draws that takes in all; where up > down, the upper bound is all that is wanted.
+  [[nodiscard]] double draws_needed(double c, double variance, double down,
+                                    double up) const noexcept {
+    mean_bounds other(range_, log_term_);
+    other.aim(c, variance, down, up);
+    const double draws = other.above_.draws(variance, up, log_term_);
+    return up > down ? draws : std::max(draws, other.below_.draws(variance, down, log_term_));
+  }
 
   // Takes a round of n values in.
   void add(double n, double sum, double squares) noexcept {
@@ -77,7 +80,7 @@ class mean_bounds {
 
   double range_, log_term_;
   side below_, above_;
-  double centre_ = 0, needed_ = 0;
+  double centre_ = 0;
   double low_ = 0, high_ = std::numeric_limits<double>::infinity();
 };
 

@@ -260,7 +260,7 @@ const {
   std::sort(left_out.begin(), left_out.begin() + static_cast<std::ptrdiff_t>(k));
   const auto out_of_sample = left_out.first(k);
 
-  const std::uint64_t blocks = list_.blocks(), most = blocks / 2;
+  const std::uint64_t blocks = list_.blocks(), most = blocks / 3;
   const double scale = static_cast<double>(blocks) / total;
   const double largest_block = static_cast<double>(block_points) * classes_.bound() * scale;
   const double e = target.relative_error;
@@ -274,12 +274,14 @@ const {
     for (std::uint64_t t = 16; t <= most; t += std::max<std::uint64_t>(t / 8, 2)) {
       const double centre = all.count == 0 ? 0 : std::min(range, all.mean() * scale);
       if (all.count != 0) {
-        const double n = static_cast<double>(all.count), largest = all.largest * scale;
-        const double variance =
-            (all.variance() * (n - 1) * scale * scale + largest * largest) / (n + 1);
-        const double width = e * (near + centre);
-        bounds.aim(centre, variance, width, std::max(width, target.smallest - near - centre));
-        if (all.count >= most / 8 && bounds.draws_needed() > 2 * static_cast<double>(most)) break;
+        const double n = static_cast<double>(all.count), largest = all.largest * scale,
+                     variance = all.variance() * scale * scale;
+        const double down = e * (near + centre),
+                     up = std::max(down, target.smallest - near - centre);
+        if (all.count >= most / 8 &&
+            bounds.draws_needed(centre, variance, down, up) > 1.5 * static_cast<double>(most))
+          break;
+        bounds.aim(centre, (variance * (n - 1) + largest * largest) / (n + 1), down, up);
       }
       moments round;
       draw(query.data(), t - all.count, out_of_sample, g, round);
