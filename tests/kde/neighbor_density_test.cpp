@@ -203,4 +203,9 @@ TEST_CASE("neighbor_density refuses indexes that do not fit") {
   made.insert(matrix_view<const float>(rows.data(), 1, 2), std::array{2.0f}, ids);
   CHECK(made.contains(ids[0]));
   CHECK(made.total_weight() == 2);
+  made.set_bandwidth(2);
+  random_engine g;
+  CHECK_THAT(made.density(std::array{1.0f, 4.0f}, {}, g, ws).value,
+             WithinRel(std::exp(-0.5), 1e-6));
+  CHECK_THROWS_AS(made.set_kernel({kernel_kind::angular, 1}), invalid_params);
 }

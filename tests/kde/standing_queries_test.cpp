@@ -14,7 +14,6 @@
 #include "support/bytes.hpp"
 #include "support/catch.hpp"
 
-using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using namespace skim;

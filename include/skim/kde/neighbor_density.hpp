@@ -128,6 +128,13 @@ class neighbor_density {
   [[nodiscard]] double total_weight() const noexcept { return total_.value(); }
   [[nodiscard]] bool contains(id_t id) const noexcept { return index_.contains(id); }
   [[nodiscard]] const density_kernel& kernel() const noexcept { return params_.kernel; }
+  /// Another kernel for the same points. Throws invalid_params for an impossible one, or if one of the two is
+  /// angular and the other is not.
+  void set_kernel(const density_kernel& k) {
+    detail::check_kernel_change("neighbor_density::set_kernel", kernel(), k);
+    params_.kernel = k;
+  }
+  void set_bandwidth(double h) { set_kernel({kernel().kind, h}); }
   [[nodiscard]] const params& parameters() const noexcept { return params_; }
   [[nodiscard]] const Index& index() const noexcept { return index_; }
   [[nodiscard]] const Effort& effort() const noexcept { return effort_; }

@@ -3,6 +3,7 @@
 // Densities at a set of candidates, kept current while points come, move and go.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -126,6 +127,10 @@ class standing_queries {
   template <class Executor>
   void compute(std::size_t first, std::span<const float* const> x, Executor& run);
   void compute(std::size_t place, const float* x);
+  void reserve_sums(std::size_t more) {
+    if (const std::size_t n = sums_.size(); n + more > sums_.capacity())
+      sums_.reserve(std::max(n + more, n + n / 8 + 8));
+  }
   [[nodiscard]] double at(std::size_t place, double total) const noexcept;
 
   density_kernel kernel_;

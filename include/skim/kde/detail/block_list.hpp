@@ -43,6 +43,10 @@ class block_list {
     return values_.capacity() * sizeof(float) + ids_.capacity() * sizeof(id_t);
   }
 
+  // Points that there is memory for.
+  [[nodiscard]] std::size_t room() const noexcept {
+    return std::min(values_.capacity() / stride() * block_points, ids_.capacity());
+  }
   // Room for so many points in all, or for one more (by an eighth more than there are: memory is what
   // these structures compete on). An exception changes nothing.
   void reserve(std::size_t points) {

@@ -129,8 +129,6 @@ void neighbor_density<Index, Effort>::insert(matrix_view<const float> x,
   detail::check_weights(who, weights, x.rows());
   detail::check_ids_room(who, ids.size(), x.rows());
   workspace ws;
-  list_.reserve(size() + x.rows());
-  places_.reserve(places_.size() + x.rows());
   for (std::size_t i = 0; i < x.rows(); ++i) {
     const id_t id = insert(x.row(i), weights.empty() ? 1.0f : weights[i], ws);
     if (!ids.empty()) ids[i] = id;

@@ -3,6 +3,7 @@
 // The points of a density structure under their ids.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -19,6 +20,7 @@
 #include "skim/kde/detail/point_rules.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/linalg/dot.hpp"
+#include "skim/linalg/point_block.hpp"
 
 namespace skim::inline v0::detail {
 
@@ -44,8 +46,7 @@ class id_table {
       SKIM_THROW(invalid_input, concat(who, ": got ", used_, " points and ", more,
                                        " more, wanted fewer than 2^31 - 1"));
     const std::size_t wanted = used_ + more;
-    if (wanted > entries_.capacity())
-      entries_.reserve(more == 1 ? wanted + wanted / 8 + 16 : wanted);
+    if (wanted > entries_.capacity()) entries_.reserve(std::max(wanted, used_ + used_ / 8 + 16));
   }
   // Pre: there is room.
   id_t add(std::uint32_t place) noexcept {
@@ -124,10 +125,8 @@ class point_table {
   // An exception changes nothing.
   void reserve(std::string_view who, std::size_t more) {
     ids_.reserve(who, more);
-    if (more == 1)
-      list_.reserve_one();
-    else
-      list_.reserve(size() + more);
+    if (size() + more > list_.room())
+      list_.reserve(std::max(size() + more, size() + size() / 8 + block_points));
   }
   // At the last place. Pre: there is room.
   id_t insert(std::span<const float> x, float w) {

@@ -201,7 +201,7 @@ inline id_t standing_queries::watch(std::span<const float> x, workspace& ws) {
   auto frame = ws.frame();
   const auto kept = detail::as_compared(x, kernel_, frame);
   watched_.reserve(who, 1);
-  if (sums_.size() == sums_.capacity()) sums_.reserve(sums_.size() + sums_.size() / 8 + 8);
+  reserve_sums(1);
   const id_t id = watched_.insert(kept, 1);
   sums_.emplace_back();
   compute(sums_.size() - 1, kept.data());
@@ -219,7 +219,7 @@ void standing_queries::watch(matrix_view<const float> x, std::span<id_t> ids, Ex
   const auto room =
       frame.template take<float>(kernel_.on_sphere() ? x.rows() * dim() : std::size_t{0});
   watched_.reserve(who, x.rows());
-  sums_.reserve(sums_.size() + x.rows());
+  reserve_sums(x.rows());
   const std::size_t first = sums_.size();
   for (std::size_t i = 0; i < x.rows(); ++i) {
     const auto kept = detail::as_compared(
