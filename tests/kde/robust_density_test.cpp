@@ -16,7 +16,6 @@
 #include "support/stat_test.hpp"
 
 using Catch::Matchers::ContainsSubstring;
-using Catch::Matchers::WithinRel;
 using namespace skim;
 
 namespace {
