@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "kde/adversary.hpp"
@@ -234,6 +235,12 @@ TEST_CASE("a plan's net is as fine and its copies are as many as the argument wa
     INFO(name_of(kind));
     CHECK(moved > 0);
   }
+  // As the docstring has it.
+  const std::array<std::pair<std::size_t, double>, 3> stated{{{3, 229}, {9, 680}, {75, 6071}}};
+  for (const auto& [dim, copies] : stated)
+    CHECK_THAT(
+        static_cast<double>(plan_robust_density(dim, {}, {0.2, 0.1, 0.01}, 10).params.copies),
+        Catch::Matchers::WithinAbs(copies, 1));
   CHECK_THROWS_WITH(plan_robust_density(3, {}, {0.1, 0.1, 0}, 1), ContainsSubstring("smallest"));
   CHECK_THROWS_AS(plan_robust_density(3, {}, target, 0), invalid_params);
   CHECK_THROWS_AS(plan_robust_density(3, {}, target, 1, 0.2), invalid_params);

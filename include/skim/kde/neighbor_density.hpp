@@ -67,7 +67,7 @@ concept neighbor_index = requires(Index& i, const Index& c, std::span<const floa
 };
 
 /// The density as the kernels of the k nearest points plus those of blocks of eight points drawn uniformly
-/// from the others: unbiased whatever the index finds or misses, and afresh for every query.
+/// from the others, afresh for every query: each draw is unbiased, whatever the index finds or misses.
 ///
 /// Promise: as uniform_density, if the index misses no point nearer than the farthest it returns (a flat_index
 ///          never does; a partition_index with all its lists neither): no other kernel then exceeds that of

@@ -81,7 +81,8 @@ struct robust_density_plan {
 /// copy_failure at most; that more than bad_share of L do has the probability exp(-L KL(bad_share,
 /// copy_failure)) (Chernoff), and L makes the sum over the net failure / 2. The net is a grid, so that
 /// rounding to it costs O(d): (1 + 2 R / step)^d points. L grows with d log(R / (e smallest h)): some
-/// hundreds to thousands. That is what the argument costs, and why this is reported rather than the
+/// hundreds to thousands (Gaussian, e = 0.2, failure 0.1, R = 10 h, smallest density 1e-2: 229, 680 and 6,071 at
+/// d = 3, 9 and 75). That is what the argument costs, and why this is reported rather than the
 /// default.
 ///
 /// Ref: arXiv:2208.03915 (the argument; constants and grid are ours).

@@ -33,7 +33,7 @@ struct uniform_density_params {
 /// Promise: the answer is within relative_error of the density, or below `smallest` where it says so, but
 ///          with the probability `failure` over the draws of the query: for any points, in any order, for
 ///          finite samples (an empirical Bernstein bound that holds at all times at once, no limit theorem),
-///          and for queries chosen knowing all earlier answers, the draws and the structure itself. Points
+///          and for queries chosen knowing all earlier answers and draws, and the structure itself. Points
 ///          lie in random order, but only the cost hangs on that.
 ///
 /// Where a third as many blocks as there are would not settle it, the answer is exact. The value is the sample's
