@@ -60,29 +60,6 @@ SKIM_ALWAYS_INLINE block_floats<Arch> sum_of_differences(const float* SKIM_RESTR
   return out;
 }
 
-// The same for four points at once, which share the loads of the block: results[i] for points[i].
-template <class Arch, class Step>
-SKIM_ALWAYS_INLINE void sums_of_differences(const float* SKIM_RESTRICT block,
-                                            const std::array<const float*, 4>& points,
-                                            std::size_t dim, Step step,
-                                            std::array<block_floats<Arch>, 4>& results) noexcept {
-  using pack = simd::floats<Arch>;
-  constexpr std::size_t packs = block_floats<Arch>::packs;
-  std::array<std::array<pack, packs>, 4> sums;
-  for (auto& of_point : sums)
-    for (pack& s : of_point) s = pack::broadcast(0.0f);
-  for (std::size_t j = 0; j < dim; ++j) {
-    std::array<pack, packs> x;
-    for (std::size_t i = 0; i < packs; ++i)
-      x[i] = pack::load_aligned(block + j * block_points + i * pack::size);
-    for (std::size_t p = 0; p < 4; ++p) {
-      const pack y = pack::broadcast(points[p][j]);
-      for (std::size_t i = 0; i < packs; ++i) sums[p][i] = step(x[i] - y, sums[p][i]);
-    }
-  }
-  for (std::size_t p = 0; p < 4; ++p) results[p].v = sums[p];
-}
-
 }  // namespace detail
 
 /// |x_i - y|^2 for the eight x_i of a block. block: (dim, 8), aligned as a register is; point: (dim).
@@ -103,24 +80,6 @@ template <class Arch = simd::eight_lane_arch>
   return detail::sum_of_differences<Arch>(
       block, point, dim,
       [](simd::floats<Arch> t, simd::floats<Arch> sum) { return simd::abs(t) + sum; });
-}
-
-/// Both for four points at once: as many additions and FMAs, a third of the loads.
-template <class Arch = simd::eight_lane_arch>
-SKIM_ALWAYS_INLINE void block_squared_distances(
-    const float* block, const std::array<const float*, 4>& points, std::size_t dim,
-    std::array<block_floats<Arch>, 4>& results) noexcept {
-  detail::sums_of_differences<Arch>(
-      block, points, dim,
-      [](simd::floats<Arch> t, simd::floats<Arch> sum) { return simd::fma(t, t, sum); }, results);
-}
-template <class Arch = simd::eight_lane_arch>
-SKIM_ALWAYS_INLINE void block_manhattan_distances(
-    const float* block, const std::array<const float*, 4>& points, std::size_t dim,
-    std::array<block_floats<Arch>, 4>& results) noexcept {
-  detail::sums_of_differences<Arch>(
-      block, points, dim,
-      [](simd::floats<Arch> t, simd::floats<Arch> sum) { return simd::abs(t) + sum; }, results);
 }
 
 }  // namespace skim::inline v0

@@ -4,11 +4,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "skim/core/aligned.hpp"
@@ -45,6 +43,10 @@ class block_list {
     return values_.capacity() * sizeof(float) + ids_.capacity() * sizeof(id_t);
   }
 
+  // Points that there is memory for.
+  [[nodiscard]] std::size_t room() const noexcept {
+    return std::min(values_.capacity() / stride() * block_points, ids_.capacity());
+  }
   // Room for so many points in all, or for one more (by an eighth more than there are: memory is what
   // these structures compete on). An exception changes nothing.
   void reserve(std::size_t points) {
@@ -128,26 +130,6 @@ template <class Profile>
   block_floats<>::pack sum = k.v[0];
   for (std::size_t i = 1; i < k.packs; ++i) sum = sum + k.v[i];
   return simd::reduce_add(sum);
-}
-
-// The sums for four queries.
-template <class Profile>
-SKIM_ALWAYS_INLINE void kernel_sums(const Profile& profile, const float* block,
-                                    const std::array<const float*, 4>& queries, std::size_t dim,
-                                    std::array<float, 4>& sums) noexcept {
-  using pack = block_floats<>::pack;
-  std::array<block_floats<>, 4> d;
-  if constexpr (Profile::manhattan)
-    block_manhattan_distances(block, queries, dim, d);
-  else
-    block_squared_distances(block, queries, dim, d);
-  const float* const weights = block + dim * block_points;
-  for (std::size_t q = 0; q < 4; ++q) {
-    pack sum = profile(d[q].v[0]) * pack::load_aligned(weights);
-    for (std::size_t i = 1; i < block_floats<>::packs; ++i)
-      sum = simd::fma(profile(d[q].v[i]), pack::load_aligned(weights + i * pack::size), sum);
-    sums[q] = simd::reduce_add(sum);
-  }
 }
 
 }  // namespace skim::inline v0::detail

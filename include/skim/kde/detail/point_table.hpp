@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weighted points under their ids in one list of blocks: what the density structures without an index of
-// their own are made of. Also the checks that all density structures share.
+// The points of a density structure under their ids.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -18,232 +15,211 @@
 #include "skim/core/config.hpp"
 #include "skim/core/error.hpp"
 #include "skim/core/matrix_view.hpp"
+#include "skim/core/workspace.hpp"
 #include "skim/kde/detail/block_list.hpp"
+#include "skim/kde/detail/point_rules.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/linalg/dot.hpp"
+#include "skim/linalg/point_block.hpp"
 
 namespace skim::inline v0::detail {
 
-// Throws invalid_input unless x may be a point or a query: of dimension dim, finite, of a squared norm of
-// at most 1e37 (sums of two do not overflow), and no zero vector where points go to the sphere.
-inline void check_density_point(std::string_view who, std::span<const float> x, std::size_t dim,
-                                const density_kernel& kernel) {
-  if (x.size() != dim)
-    SKIM_THROW(invalid_input,
-               concat(who, ": got a point of dimension ", x.size(), ", wanted ", dim));
-  if (!all_finite(x)) {
-    const std::size_t at = first_non_finite(x);
-    SKIM_THROW(invalid_input,
-               concat(who, ": got ", x[at], " at coordinate ", at, ", wanted finite coordinates"));
-  }
-  const float square = dot(x, x);
-  if (!(square <= 1e37f))
-    SKIM_THROW(invalid_input,
-               concat(who, ": got a squared norm of ", square, ", wanted at most 1e37"));
-  if (kernel.on_sphere() && std::all_of(x.begin(), x.end(), [](float v) { return v == 0; }))
-    SKIM_THROW(invalid_input, concat(who, ": got a zero vector, which has no angle"));
-}
-
-inline void check_density_weight(std::string_view who, float weight) {
-  if (!(weight >= 1e-15f && weight <= 1e15f))
-    SKIM_THROW(invalid_input, concat(who, ": got a weight of ", weight, ", wanted 1e-15 to 1e15"));
-}
-
-inline void check_density_batch(std::string_view who, std::size_t rows, std::size_t out) {
-  if (rows != out)
-    SKIM_THROW(invalid_input, concat(who, ": got room for ", out, " answers, wanted ", rows));
-}
-
-// Sets a kernel of a structure that holds points: those of the angular one lie on the sphere.
-inline void change_kernel(std::string_view who, density_kernel& from, const density_kernel& to) {
-  to.check(who);
-  if (from.on_sphere() != to.on_sphere())
-    SKIM_THROW(invalid_params,
-               concat(who, ": got the kernel ", name_of(to.kind), " after ", name_of(from.kind),
-                      ", wanted both or neither on the sphere"));
-  from = to;
-}
-
-// x as it is kept and compared: itself, or in `to` (dim floats) put on the sphere. Pre: x was checked.
-[[nodiscard]] inline std::span<const float> kept_point(std::span<const float> x,
-                                                       std::span<float> to,
-                                                       const density_kernel& kernel) noexcept {
-  if (!kernel.on_sphere()) return x;
-  double largest = 0, square = 0;
-  for (const float v : x) largest = std::max(largest, std::abs(static_cast<double>(v)));
-  for (const float v : x)
-    square += (static_cast<double>(v) / largest) * (static_cast<double>(v) / largest);
-  const double length = largest * std::sqrt(square);
-  for (std::size_t j = 0; j < x.size(); ++j)
-    to[j] = static_cast<float>(static_cast<double>(x[j]) / length);
-  return to.first(x.size());
-}
-
-class point_table {
+// Where the point of an id is: a number below 2^31. The id given back last is given first.
+class id_table {
  public:
-  point_table(std::string_view who, std::size_t dim, const density_kernel& kernel)
-      : kernel_(kernel), points_(dim), scratch_(dim) {
-    if (dim == 0 || dim > std::size_t{1} << 24)
-      SKIM_THROW(invalid_params, concat(who, ": got ", dim, " dimensions, wanted 1 to 2^24"));
-    kernel.check(who);
-  }
-
-  [[nodiscard]] const density_kernel& kernel() const noexcept { return kernel_; }
-  void set_kernel(std::string_view who, const density_kernel& k) { change_kernel(who, kernel_, k); }
-  [[nodiscard]] std::size_t dim() const noexcept { return points_.dim(); }
-  [[nodiscard]] std::size_t size() const noexcept { return points_.size(); }
-  [[nodiscard]] double total_weight() const noexcept { return total_; }
-  [[nodiscard]] const block_list& points() const noexcept { return points_; }
+  [[nodiscard]] std::size_t slots() const noexcept { return entries_.size(); }
   [[nodiscard]] bool contains(id_t id) const noexcept {
-    return id < places_.size() && places_[id] != nowhere;
+    return id < slots() && (entries_[id] & free_bit) == 0;
   }
-  [[nodiscard]] std::size_t place(id_t id) const noexcept { return places_[id]; }
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return points_.bytes() + places_.capacity() * sizeof(std::uint32_t) +
-           free_.capacity() * sizeof(id_t);
-  }
+  // Pre: contains(id).
+  [[nodiscard]] std::uint32_t operator[](id_t id) const noexcept { return entries_[id]; }
+  void move(id_t id, std::uint32_t place) noexcept { entries_[id] = place; }
 
-  void check_id(std::string_view who, id_t id) const {
+  void check(std::string_view who, id_t id) const {
     if (!contains(id))
       SKIM_THROW(invalid_input, concat(who, ": got id ", id, ", wanted that of a point it holds"));
   }
 
-  void reserve(std::size_t points) {
-    points_.reserve(points);
-    places_.reserve(std::max(points, places_.size()));
+  // Room for so many more ids. Throws invalid_input beyond 2^31 - 2 of them.
+  void reserve(std::string_view who, std::size_t more) {
+    if (more > most_points - 1 - used_)
+      SKIM_THROW(invalid_input, concat(who, ": got ", used_, " points and ", more,
+                                       " more, wanted fewer than 2^31 - 1"));
+    const std::size_t wanted = used_ + more;
+    if (wanted > entries_.capacity()) entries_.reserve(std::max(wanted, used_ + used_ / 8 + 16));
   }
-
-  // All rows anew, with the ids 0, 1, ...
-  void build(std::string_view who, matrix_view<const float> x, std::span<const float> weights) {
-    if (!weights.empty() && weights.size() != x.rows())
-      SKIM_THROW(invalid_input,
-                 concat(who, ": got ", weights.size(), " weights, wanted none or ", x.rows()));
-    point_table fresh(who, dim(), kernel_);
-    fresh.reserve(x.rows());
-    for (std::size_t i = 0; i < x.rows(); ++i)
-      fresh.insert(who, x.row(i), weights.empty() ? 1.0f : weights[i]);
-    *this = std::move(fresh);
-  }
-
-  // Adds a point in the last place. Throws as check_density_point() and check_density_weight() do.
-  id_t insert(std::string_view who, std::span<const float> x, float weight) {
-    check_density_point(who, x, dim(), kernel_);
-    check_density_weight(who, weight);
-    if (free_.empty() && places_.size() >= unknown)
-      SKIM_THROW(invalid_input, concat(who, ": wanted fewer than 2^32 - 1 points"));
-    points_.reserve_one();
-    if (free_.empty()) places_.push_back(nowhere);
-    const id_t id = free_.empty() ? static_cast<id_t>(places_.size() - 1) : free_.back();
-    if (!free_.empty()) free_.pop_back();
-    places_[id] =
-        static_cast<std::uint32_t>(points_.push(kept_point(x, scratch_, kernel_), weight, id));
-    total_ += static_cast<double>(weight);
-    most_ = std::max(most_, total_);
+  // Pre: there is room.
+  id_t add(std::uint32_t place) noexcept {
+    ++used_;
+    if (head_ == none) {
+      entries_.push_back(place);
+      return static_cast<id_t>(entries_.size() - 1);
+    }
+    const id_t id = head_;
+    head_ = entries_[id] & ~free_bit;
+    entries_[id] = place;
     return id;
   }
-  void erase(std::string_view who, id_t id) {
-    check_id(who, id);
-    free_.push_back(id);  // first, as it may throw
-    const std::uint32_t place = places_[id];
-    total_ -= static_cast<double>(points_.weight(place));
-    points_.remove(place);
-    if (place < points_.size()) places_[points_.id(place)] = place;
-    places_[id] = nowhere;
-    // What heavy points have rounded away is counted anew when most of the weight has gone.
-    if (total_ < most_ / 2) count();
+  // Pre: contains(id).
+  void erase(id_t id) noexcept {
+    --used_;
+    entries_[id] = head_ | free_bit;
+    head_ = id;
   }
-  void replace(std::string_view who, id_t id, std::span<const float> x) {
-    check_id(who, id);
-    check_density_point(who, x, dim(), kernel_);
-    points_.put(places_[id], kept_point(x, scratch_, kernel_), points_.weight(places_[id]));
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return entries_.capacity() * sizeof(std::uint32_t);
   }
-  void swap(std::size_t a, std::size_t b) noexcept {
-    points_.swap(a, b);
-    places_[points_.id(a)] = static_cast<std::uint32_t>(a);
-    places_[points_.id(b)] = static_cast<std::uint32_t>(b);
+
+  // The free ids, in the order in which they will be given; the structure knows the others.
+  void save(writer& out) const {
+    std::vector<id_t> free;
+    for (id_t id = head_; id != none; id = entries_[id] & ~free_bit) free.push_back(id);
+    out.put(std::span<const id_t>(free));
+  }
+  // Given the ids of the places 0, 1, ...; each id below slots() is of a place or free.
+  [[nodiscard]] static id_table load(reader& in, std::span<const id_t> ids) {
+    const std::vector<id_t> free = in.get_vector<id_t>();
+    const std::size_t slots = free.size() + ids.size();
+    if (slots >= most_points) in.fail(slots, " ids, wanted fewer than 2^31 - 1");
+    id_table t;
+    t.entries_.assign(slots, untaken);
+    t.used_ = ids.size();
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (ids[i] >= slots || t.entries_[ids[i]] != untaken)
+        in.fail("id ", ids[i], " of ", slots, ", or one named twice");
+      t.entries_[ids[i]] = static_cast<std::uint32_t>(i);
+    }
+    for (std::size_t i = free.size(); i-- > 0;) {
+      if (free[i] >= slots || t.entries_[free[i]] != untaken)
+        in.fail("free id ", free[i], " of ", slots, ", or one named twice");
+      t.entries_[free[i]] = t.head_ | free_bit;
+      t.head_ = free[i];
+    }
+    return t;
+  }
+
+ private:
+  static constexpr std::uint32_t free_bit = 0x80000000u, none = 0x7fffffffu, untaken = 0xfffffffeu;
+
+  std::vector<std::uint32_t> entries_;  // a place, or the next free id
+  std::uint32_t head_ = none;
+  std::size_t used_ = 0;
+};
+
+// A block_list with ids and the sum of its weights. What it is given was checked, but for ids.
+class point_table {
+ public:
+  explicit point_table(std::size_t dim) : list_(dim) {}
+
+  [[nodiscard]] std::size_t dim() const noexcept { return list_.dim(); }
+  [[nodiscard]] std::size_t size() const noexcept { return list_.size(); }
+  [[nodiscard]] double total_weight() const noexcept { return total_.value(); }
+  [[nodiscard]] const block_list& list() const noexcept { return list_; }
+  [[nodiscard]] bool contains(id_t id) const noexcept { return ids_.contains(id); }
+  [[nodiscard]] std::size_t place(id_t id) const noexcept { return ids_[id]; }
+  [[nodiscard]] float weight(id_t id) const noexcept { return list_.weight(ids_[id]); }
+  void check(std::string_view who, id_t id) const { ids_.check(who, id); }
+  void copy_point(id_t id, std::span<float> out) const noexcept { list_.copy_point(ids_[id], out); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return list_.bytes() + ids_.bytes(); }
+
+  // An exception changes nothing.
+  void reserve(std::string_view who, std::size_t more) {
+    ids_.reserve(who, more);
+    if (size() + more > list_.room())
+      list_.reserve(std::max(size() + more, size() + size() / 8 + block_points));
+  }
+  // At the last place. Pre: there is room.
+  id_t insert(std::span<const float> x, float w) {
+    const id_t id = ids_.add(static_cast<std::uint32_t>(size()));
+    list_.push(x, w, id);
+    total_.add(w);
+    return id;
+  }
+  // The last point takes the place. Pre: contains(id).
+  void erase(id_t id) noexcept {
+    const std::size_t at = ids_[id];
+    total_.subtract(list_.weight(at));
+    list_.remove(at);
+    ids_.erase(id);
+    if (at < size()) ids_.move(list_.id(at), static_cast<std::uint32_t>(at));
+  }
+  // Keeps the weight. Pre: contains(id).
+  void replace(id_t id, std::span<const float> x) noexcept {
+    list_.put(ids_[id], x, list_.weight(ids_[id]));
   }
   void clear() noexcept {
-    points_.clear();
-    places_.clear();
-    free_.clear();
-    total_ = most_ = 0;
+    list_.clear();
+    ids_ = {};
+    total_ = {};
+  }
+  // Exchanges the points of two places.
+  void swap_places(std::size_t a, std::size_t b) noexcept {
+    list_.swap(a, b);
+    ids_.move(list_.id(a), static_cast<std::uint32_t>(a));
+    ids_.move(list_.id(b), static_cast<std::uint32_t>(b));
   }
 
   void save(writer& out) const {
     out.begin_frame("point_table");
     out.put(std::uint64_t{dim()});
-    out.put(kernel_.kind);
-    out.put(kernel_.bandwidth);
-    out.put(std::uint64_t{places_.size()});
-    out.put(std::span<const id_t>(free_));
-    out.put(points_.ids());
-    std::vector<float> row(dim() + 1);
+    out.put(list_.ids());
+    ids_.save(out);
+    std::vector<float> x(dim() + 1);
     for (std::size_t i = 0; i < size(); ++i) {
-      points_.copy_point(i, std::span(row).first(dim()));
-      row[dim()] = points_.weight(i);
-      out.put(std::span<const float>(row));
+      list_.copy_point(i, std::span(x).first(dim()));
+      x.back() = list_.weight(i);
+      out.put(std::span<const float>(x));
     }
     out.end_frame();
   }
-  [[nodiscard]] static point_table load(std::string_view who, reader& in) {
+  // Points are checked as those of k.
+  [[nodiscard]] static point_table load(reader& in, const density_kernel& k) {
     in.begin_frame("point_table");
     const auto dim = in.get<std::uint64_t>();
-    density_kernel kernel;
-    kernel.kind = in.get<kernel_kind>();
-    kernel.bandwidth = in.get<double>();
-    const auto slots = in.get<std::uint64_t>();
-    if (dim == 0 || dim > std::uint64_t{1} << 24 || kernel.kind > kernel_kind::angular ||
-        !(kernel.bandwidth >= 1e-15 && kernel.bandwidth <= 1e15))
-      in.fail("points of ", dim, " dimensions under the kernel ",
-              static_cast<unsigned>(kernel.kind), " of bandwidth ", kernel.bandwidth);
-    point_table t(who, static_cast<std::size_t>(dim), kernel);
-    t.free_ = in.get_vector<id_t>();
-    const auto ids = in.get_vector<id_t>();
-    if (slots != t.free_.size() + ids.size() || slots > unknown)
-      in.fail(slots, " ids are announced, ", ids.size(), " are in use and ", t.free_.size(),
-              " free");
+    if (dim == 0 || dim > std::uint64_t{1} << 24) in.fail("points of ", dim, " dimensions");
+    const std::vector<id_t> ids = in.get_vector<id_t>();
+    id_table table = id_table::load(in, ids);
     if (ids.size() > in.remaining() / sizeof(float) / (dim + 1))
       in.fail(ids.size(), " points of ", dim, " dimensions are announced, ", in.remaining(),
               " bytes remain");
-    t.places_.assign(static_cast<std::size_t>(slots), unknown);
-    const auto take = [&](id_t id, std::uint32_t place) {
-      if (id >= slots || t.places_[id] != unknown) in.fail("id ", id, " twice or out of range");
-      t.places_[id] = place;
-    };
-    for (const id_t id : t.free_) take(id, nowhere);
-    t.points_.reserve(ids.size());
-    std::vector<float> row(t.dim() + 1);
+    point_table t(static_cast<std::size_t>(dim));
+    t.list_.reserve(ids.size());
+    std::vector<float> values(ids.empty() ? 0 : t.dim() + 1);
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      take(ids[i], static_cast<std::uint32_t>(i));
-      in.get_into(std::span(row));
-      const std::span<const float> x(row.data(), t.dim());
-      const float weight = row.back();
-      const float square = all_finite(x) ? dot(x, x) : std::numeric_limits<float>::infinity();
-      const bool placed = kernel.on_sphere() ? std::abs(square - 1) < 1e-3f : square <= 1e37f;
-      if (!placed || !(weight >= 1e-15f && weight <= 1e15f))
-        in.fail("point ", i, " has the squared norm ", square, " and the weight ", weight);
-      t.points_.push(x, weight, ids[i]);
+      in.get_into(std::span(values));
+      const std::span<const float> x = std::span<const float>(values).first(t.dim());
+      const float w = values.back();
+      const float square = all_finite(x) ? dot(x, x) : -1.0f;
+      if (!(square >= 0 && square <= largest_point_square) ||
+          !(w >= least_weight && w <= largest_weight) ||
+          (k.on_sphere() && !(square > 0.999f && square < 1.001f)))
+        in.fail("point ", i, " has an impossible coordinate, norm or weight");
+      t.list_.push(x, w, ids[i]);
+      t.total_.add(w);
     }
+    t.ids_ = std::move(table);
     in.end_frame();
-    t.count();
     return t;
   }
 
  private:
-  static constexpr std::uint32_t nowhere = 0xffffffffu, unknown = 0xfffffffeu;
-
-  void count() noexcept {
-    total_ = 0;
-    for (std::size_t i = 0; i < size(); ++i) total_ += static_cast<double>(points_.weight(i));
-    most_ = total_;
-  }
-
-  density_kernel kernel_;
-  block_list points_;
-  std::vector<std::uint32_t> places_;  // of each id
-  std::vector<id_t> free_;             // the last is used next
-  std::vector<float> scratch_;         // one point
-  double total_ = 0, most_ = 0;        // weight of all points; the most since it was counted
+  block_list list_;
+  id_table ids_;
+  weight_sum total_;
 };
+
+// A kernel as structures save it.
+inline void save_kernel(writer& out, const density_kernel& k) {
+  out.put(k.kind);
+  out.put(k.bandwidth);
+}
+[[nodiscard]] inline density_kernel load_kernel(reader& in) {
+  density_kernel k;
+  k.kind = in.get<kernel_kind>();
+  k.bandwidth = in.get<double>();
+  if (k.kind > kernel_kind::angular || !(k.bandwidth >= 1e-15 && k.bandwidth <= 1e15))
+    in.fail("kernel ", static_cast<unsigned>(k.kind), " of bandwidth ", k.bandwidth);
+  return k;
+}
 
 }  // namespace skim::inline v0::detail
