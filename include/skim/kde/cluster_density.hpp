@@ -172,7 +172,7 @@ class cluster_density {
   };
   // A block that was read: of which cluster, and its kernel sum over the cluster's share.
   struct draw {
-    std::uint32_t slot = 0;
+    std::uint32_t slot = 0, round = 0;
     float rate = 0;  // at which blocks of the cluster were drawn
     const float* block = nullptr;
     double term = 0;

@@ -96,7 +96,7 @@ inline void cluster_density::set_kernel(const density_kernel& k) {
 }
 
 inline std::size_t cluster_density::wanted_clusters(std::size_t n) const noexcept {
-  const auto automatic = static_cast<std::size_t>(2 * std::sqrt(static_cast<double>(n)));
+  const auto automatic = static_cast<std::size_t>(std::sqrt(static_cast<double>(n)));
   const std::size_t most = std::max<std::size_t>(n / least_points, 1);
   return std::clamp<std::size_t>(params_.clusters != 0 ? params_.clusters : automatic, 1, most);
 }

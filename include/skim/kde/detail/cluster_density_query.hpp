@@ -208,7 +208,7 @@ density_estimate cluster_density::estimate(const Profile& profile, const float* 
   double rate = 0;                   // at which the others were drawn, in all rounds, a mass
   double budget = first;
   std::span<draw> room = frame.take<draw>(std::min<std::size_t>(limit, 4 * params_.blocks));
-  for (;;) {
+  for (std::uint32_t round = 0;; ++round) {
     if (budget >= 0.5 * all_blocks) return exact();
     // Clusters that this budget makes whole; their draws of earlier rounds go.
     const double next = std::max(masses.rate_for(budget - near_blocks, whole_rate), rate);
@@ -265,7 +265,7 @@ density_estimate cluster_density::estimate(const Profile& profile, const float* 
         auto b = static_cast<std::size_t>(of > 1 ? uniform_below(g, of) : 0);
         const float r = static_cast<float>(lambda * static_cast<double>(mass[i])) / blocks[i];
         for (; mark < reached && made < n; mark += step, ++made) {
-          room[held + made] = {static_cast<std::uint32_t>(i), r, points.block(b), 0};
+          room[held + made] = {static_cast<std::uint32_t>(i), round, r, points.block(b), 0};
           if (++b == of) b = 0;
         }
       }
@@ -285,22 +285,28 @@ density_estimate cluster_density::estimate(const Profile& profile, const float* 
     out.evaluations += made * block_points;
     rate += lambda;
 
-    // Terms are spread around the sum of the others over their mass.
     const double count = static_cast<double>(held);
     double mean = 0;
     for (std::size_t i = 0; i < held; ++i) mean += room[i].term;
     const double far = mean / rate;
     mean /= count;
-    double squares = 0, corrected = 0, cubes = 0;
+    // Neighbours along the masses are alike, which a systematic sample gains from: so differences of
+    // successive terms are its spread, not those to the mean. Without replacement within a round.
+    double squares = 0, cubes = 0, differences = 0, pairs = 0;
     for (std::size_t i = 0; i < held; ++i) {
       const double t = room[i].term - mean;
       squares += t * t;
-      // Without replacement within a round.
-      corrected += t * t * std::max(1 - static_cast<double>(room[i].rate), 0.0);
       cubes += t * t * t;
+      if (i == 0 || room[i].round != room[i - 1].round) continue;
+      const double step_back = room[i].term - room[i - 1].term;
+      differences += step_back * step_back *
+                     std::max(1 - 0.5 * static_cast<double>(room[i].rate + room[i - 1].rate), 0.0);
+      pairs += 1;
     }
-    const double variance = corrected * count / (count - 1) / (rate * rate);
-    const double skewness = squares > 0 ? cubes / count / std::pow(squares / count, 1.5) : 0;
+    const double variance =
+        pairs > 0 ? 0.5 * differences / pairs * count / (rate * rate) : far * far;
+    const double skewness =
+        squares > 0 ? cubes / count / std::pow(squares / count, 1.5) : 0;
     const double width = detail::interval_width(z, count, skewness);
     const double value = near + far, half = width * std::sqrt(variance);
     out.value = std::min(value / total_, 1.0);
