@@ -45,6 +45,7 @@
 #include "skim/io/file.hpp"
 #include "skim/io/memory.hpp"
 #include "skim/io/stream.hpp"
+#include "skim/kde/cluster_density.hpp"
 #include "skim/kde/estimate.hpp"
 #include "skim/kde/exact_density.hpp"
 #include "skim/kde/kernel.hpp"

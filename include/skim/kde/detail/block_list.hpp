@@ -71,6 +71,7 @@ class block_list {
     for (std::size_t j = 0; j < dim_; ++j) *at(place, j) = x[j];
     *at(place, dim_) = weight;
   }
+  void set_weight(std::size_t place, float weight) noexcept { *at(place, dim_) = weight; }
   // Exchanges two places.
   void swap(std::size_t a, std::size_t b) noexcept {
     if (a == b) return;
