@@ -26,12 +26,12 @@ namespace skim::inline v0 {
 
 /// What a cluster_density holds, and how it samples.
 struct cluster_density_params {
-  std::size_t dim = 1;       ///< d, coordinates of a point
-  density_kernel kernel;     ///< may change later
-  std::size_t clusters = 0;  ///< C, at most 2^20; 0: 2 sqrt(n) as n goes
-  double exponent = 0.5;     ///< g: rates go with k(centroid)^g; 0 to 2
-  std::size_t blocks = 60;   ///< B, of 8 points, that a query reads at first; 16 to 2^20
-  std::size_t rounds = 4;    ///< of k-means, at most 1000
+  std::size_t dim = 1;         ///< d, coordinates of a point
+  density_kernel kernel = {};  ///< may change later
+  std::size_t clusters = 0;    ///< C, at most 2^20; 0: 2 sqrt(n) as n goes
+  double exponent = 0.5;       ///< g: rates go with k(centroid)^g; 0 to 2
+  std::size_t blocks = 60;     ///< B, of 8 points, that a query reads at first; 16 to 2^20
+  std::size_t rounds = 4;      ///< of k-means, at most 1000
 };
 
 /// How well the clusters fit their points.

@@ -157,7 +157,7 @@ struct halves {
       }
       for (std::size_t i = b * block_points; i < std::min(n, (b + 1) * block_points); ++i) {
         h.second[i] = member[i - b * block_points] > 0;
-        h.seconds += h.second[i] ? 1 : 0;
+        h.seconds += h.second[i] ? 1u : 0u;
       }
     }
     if (h.seconds == 0 || h.seconds == n) break;

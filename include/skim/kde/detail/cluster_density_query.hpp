@@ -202,7 +202,6 @@ density_estimate cluster_density::estimate(const Profile& profile, const float* 
   const detail::cluster_masses masses{mass.data(), blocks.data(), slots};
   const double z = detail::two_sided_normal(target.failure);
   const auto limit = static_cast<std::size_t>(all_blocks) + slots + 64;
-  std::span<draw> draws;  // all that count
   std::size_t held = 0;
   double near = 0, near_blocks = 0;  // of clusters that were read whole
   double rate = 0;                   // at which the others were drawn, in all rounds, a mass
@@ -305,8 +304,7 @@ density_estimate cluster_density::estimate(const Profile& profile, const float* 
     }
     const double variance =
         pairs > 0 ? 0.5 * differences / pairs * count / (rate * rate) : far * far;
-    const double skewness =
-        squares > 0 ? cubes / count / std::pow(squares / count, 1.5) : 0;
+    const double skewness = squares > 0 ? cubes / count / std::pow(squares / count, 1.5) : 0;
     const double width = detail::interval_width(z, count, skewness);
     const double value = near + far, half = width * std::sqrt(variance);
     out.value = std::min(value / total_, 1.0);
