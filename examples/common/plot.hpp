@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Line charts with error bands as SVG, drawn by gnuplot.
+// Line charts with error bands, and maps of a grid of values, as SVG, drawn by gnuplot.
 #pragma once
 
 #include <algorithm>
@@ -54,13 +54,23 @@ struct plot_axis {
   std::optional<double> mark = {};      ///< x only: a thin line across the panel
 };
 
-enum class panel_kind { lines, intervals };
+enum class panel_kind { lines, intervals, map };
+
+/// The values of a map: a grid over a rectangle, row by row from the least y up, each the value at the
+/// middle of its cell. Values that are not finite, or not positive on a logarithmic scale, stay white.
+struct plot_grid {
+  std::size_t columns = 0, rows = 0;
+  double x_least = 0, x_most = 1, y_least = 0, y_most = 1;
+  std::vector<double> values;
+  plot_axis colour;  ///< label, scale and limits of the colours
+};
 
 struct plot_panel {
   std::string title;
   plot_axis x, y;
   std::vector<plot_series> series;
   panel_kind kind = panel_kind::lines;
+  plot_grid grid = {};  ///< of a map
 };
 
 /// Panels side by side under one title and above one legend. Series of one name have one colour in
@@ -161,6 +171,7 @@ class gnuplot_script {
                                             "#e69f00", "#56b4e9", "#4d4d4d"};
   static constexpr std::size_t colours = std::size(palette);
   static constexpr double left = 74, right = 18, top = 34, bottom = 50, legend_line = 22;
+  static constexpr double colours_width = 110;        // of a map's scale
   static constexpr double em = 6.2, legend_gap = 20;  // mean width of a character of 12 pixels
 
   void lay_out() {
@@ -211,6 +222,18 @@ class gnuplot_script {
 
   void data(std::size_t p) {
     const auto& panel = figure_.panels[p];
+    if (panel.kind == panel_kind::map) {
+      const plot_grid& grid = panel.grid;
+      out_ << "$grid_" << p << " << EOD\n";
+      for (std::size_t i = 0; i < grid.rows; ++i) {
+        for (std::size_t j = 0; j < grid.columns; ++j) {
+          const double v = grid.values[i * grid.columns + j];
+          out_ << (drawable(v, grid.colour) ? significant(v, 4) : "NaN") << " ";
+        }
+        out_ << "\n";
+      }
+      out_ << "EOD\n";
+    }
     extent& across = x_extent_.emplace_back();
     extent& up = y_extent_.emplace_back();
     for (std::size_t s = 0; s < panel.series.size(); ++s) {
@@ -347,8 +370,9 @@ class gnuplot_script {
     double margin = left;
     for (const std::string& name : panel.y.names)
       margin = std::max(margin, 36 + em * static_cast<double>(display_width(name)));
+    const double beside = panel.kind == panel_kind::map ? colours_width : right;
     out_ << "set lmargin at screen " << screen_x(x + margin) << "\nset rmargin at screen "
-         << screen_x(x + static_cast<double>(figure_.panel_width) - right)
+         << screen_x(x + static_cast<double>(figure_.panel_width) - beside)
          << "\nset tmargin at screen " << screen_y(y + top) << "\nset bmargin at screen "
          << screen_y(y + static_cast<double>(figure_.panel_height) - bottom) << "\n";
     out_ << "set title " << gnuplot_string(panel.title)
@@ -384,6 +408,7 @@ class gnuplot_script {
       add(block("line", s) + " using 1:2 with " +
           (few ? "linespoints ps 0.5" + sign(style) : "lines ") + pen(style));
     }
+    if (panel.kind == panel_kind::map) add(map(p));
     const bool any = !plots.empty();
     out_ << "set xlabel " << gnuplot_string(panel.x.label)
          << " textcolor rgb '#333333' font 'skim-font,12'\n";
@@ -403,6 +428,33 @@ class gnuplot_script {
       add("NaN");
     }
     out_ << "plot " << plots << "\nunset label\nunset arrow\n";
+  }
+
+  // Colours and ranges of a map, and its part of the plot command. The colours are equally far apart to
+  // the eye, from pale to dark: an approximation of viridis, reversed.
+  [[nodiscard]] std::string map(std::size_t p) {
+    const plot_grid& grid = figure_.panels[p].grid;
+    extent& across = x_extent_[p];
+    extent& up = y_extent_[p];
+    for (const double end : {grid.x_least, grid.x_most}) across.include(end);
+    for (const double end : {grid.y_least, grid.y_most}) up.include(end);
+    const plot_axis& colour = grid.colour;
+    out_ << "set palette defined (0 '#fde725', 0.25 '#5ec962', 0.5 '#21918c', 0.75 '#3b528b', 1 "
+            "'#440154')\n"
+         << (colour.scale == axis_scale::logarithmic ? "set logscale cb 10\n"
+                                                     : "unset logscale cb\n")
+         << "set format cb '%g'\nset cblabel " << gnuplot_string(colour.label)
+         << " textcolor rgb '#333333' font 'skim-font,12'\nset cbrange ["
+         << (colour.least ? significant(*colour.least, 9) : "*") << ":"
+         << (colour.most ? significant(*colour.most, 9) : "*") << "]\n";
+    const auto place = [](const char* index, double least, double most, std::size_t cells) {
+      const double step = (most - least) / static_cast<double>(cells);
+      return "(" + significant(least + step / 2, 9) + "+" + index + "*" + significant(step, 9) +
+             ")";
+    };
+    return "$grid_" + std::to_string(p) + " matrix using " +
+           place("$1", grid.x_least, grid.x_most, grid.columns) + ":" +
+           place("$2", grid.y_least, grid.y_most, grid.rows) + ":3 with image";
   }
 
   struct legend_entry {
