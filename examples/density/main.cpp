@@ -37,8 +37,7 @@ void print(const density_settings& s, const density_outcome& r) {
     if (!a.below && a.value > 0) errors.push_back(a.standard_error / a.value);
   }
   const quantiles density(values), error(errors);
-  text_table table({"", ""});
-  table.add({"estimator", r.structure});
+  text_table table({"estimator", r.structure});
   table.add({"built in", duration(1e-3 * r.build_ms)});
   table.add({"memory", byte_size(static_cast<double>(r.bytes))});
   table.add({"density, median", significant(density.at(0.5), 3)});
