@@ -3,11 +3,7 @@
 // Processor time of the calling thread, which can be stopped while something else is done.
 #pragma once
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <time.h>
-#else
-#include <ctime>
-#endif
+#include <ctime>  // and the clocks of POSIX, where there are such
 
 namespace skim_examples {
 
