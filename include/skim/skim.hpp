@@ -43,6 +43,7 @@
 #include "skim/io/stream.hpp"
 #include "skim/kde/estimate.hpp"
 #include "skim/kde/exact_density.hpp"
+#include "skim/kde/hashing_density.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/kde/neighbor_density.hpp"
 #include "skim/kde/robust_density.hpp"
