@@ -48,6 +48,7 @@
 #include "skim/kde/cluster_density.hpp"
 #include "skim/kde/estimate.hpp"
 #include "skim/kde/exact_density.hpp"
+#include "skim/kde/hashing_density.hpp"
 #include "skim/kde/kernel.hpp"
 #include "skim/kde/neighbor_density.hpp"
 #include "skim/kde/robust_density.hpp"
